@@ -1,0 +1,335 @@
+"""Images: the embedded digits, image files in Parquet, batches and augmentation."""
+
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from jaxtyping import Float, Int
+from PIL import Image, UnidentifiedImageError
+from torch import Tensor
+
+from naslid_toolkit.errors import ConfigError, DataError, ShapeError
+from naslid_toolkit.runtime import generator
+
+Augmentation = Literal["none", "shift", "crop_flip"]
+
+_DIGITS_TRAIN: Final = 900
+_DIGITS_VALID: Final = 400  # the remaining 497 digits are the test images
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Images:
+    """Images with their labels.
+
+    Parameters
+    ----------
+    pixels
+        Shape ``(images, channels, height, width)``, float32, standardised by channel.
+    labels
+        Shape ``(images,)``, class numbers from 0.
+    """
+
+    pixels: Float[Tensor, "images channels height width"]
+    labels: Int[Tensor, " images"]
+
+    def __post_init__(self) -> None:
+        if self.pixels.ndim != 4 or len(self.pixels) != len(self.labels):
+            raise ShapeError(
+                f"pixels of shape {tuple(self.pixels.shape)} do not fit {len(self.labels)} labels"
+            )
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, index: slice | Tensor) -> "Images":
+        return Images(self.pixels[index], self.labels[index])
+
+    def to(self, device: torch.device | str) -> "Images":
+        """Return the images on another device."""
+        return Images(self.pixels.to(device), self.labels.to(device))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ImageTask:
+    """A classification task: disjoint training, validation and test images.
+
+    ``name`` says how the task was made; two tasks with the same name are the same images.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    train: Images
+    valid: Images
+    test: Images
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of one image."""
+        channels, height, width = self.train.pixels.shape[1:]
+        return channels, height, width
+
+    def to(self, device: torch.device | str) -> "ImageTask":
+        """Return the task with all images on another device."""
+        moved = (images.to(device) for images in (self.train, self.valid, self.test))
+        return ImageTask(self.name, self.classes, *moved)
+
+    def probe(self, *, batches: int, points: int, seed: int) -> tuple[Tensor, ...]:
+        """Draw fixed probe batches for LID from the training images, without labels.
+
+        Parameters
+        ----------
+        batches, points
+            Number of batches, and of images in each; no image is drawn twice.
+        seed
+            Seed of the draw; the same for every operation, edge and sub-space.
+
+        Returns
+        -------
+        tuple of Tensor
+            ``batches`` tensors of shape ``(points, channels, height, width)``.
+
+        Raises
+        ------
+        ConfigError
+            If there are fewer than ``batches * points`` training images.
+        """
+        if batches * points > len(self.train):
+            raise ConfigError(
+                f"{batches} probe batches of {points} images need {batches * points} "
+                f"training images, there are {len(self.train)}"
+            )
+        order = torch.randperm(len(self.train), generator=generator(seed, "probe"))
+        chosen = order[: batches * points].to(self.train.pixels.device)
+        return self.train.pixels[chosen].split(points)
+
+
+def load_digits(
+    *, canvas: int = 12, noise: float = 0.3, copies: int = 2, seed: int = 0
+) -> ImageTask:
+    """Load the embedded task: 1,797 real handwritten digits on a larger, noisy canvas.
+
+    The 8 x 8 digits of scikit-learn (Alpaydin and Kaynak, UCI) are put at a random place on a
+    canvas and noise is added, so that networks differ in more than the last per cent. Every
+    digit belongs to one part only: 900 digits for training, 400 for validation, 497 for test;
+    the copies of a digit differ in place and noise.
+
+    Parameters
+    ----------
+    canvas
+        Height and width in pixels, at least 8.
+    noise
+        Standard deviation of the Gaussian noise, in units of the full grey range.
+    copies
+        Images made from each digit.
+    seed
+        Seed of the split into parts, the places and the noise.
+
+    Returns
+    -------
+    ImageTask
+        One channel, ten classes, standardised with the training images' mean and deviation.
+
+    Raises
+    ------
+    ConfigError
+        If the canvas is smaller than a digit, or noise or copies are out of range.
+    """
+    if canvas < 8 or noise < 0 or copies < 1:
+        raise ConfigError(
+            f"digits need canvas >= 8, noise >= 0, copies >= 1, got {canvas}, {noise}, {copies}"
+        )
+    from sklearn.datasets import load_digits as load_sklearn_digits  # noqa: PLC0415 - slow import
+
+    raw = load_sklearn_digits()
+    grey = torch.tensor(raw.images, dtype=torch.float32) / 16
+    labels = torch.tensor(raw.target, dtype=torch.int64)
+    order = torch.randperm(len(labels), generator=generator(seed, "digits", "parts"))
+    bounds = (0, _DIGITS_TRAIN, _DIGITS_TRAIN + _DIGITS_VALID, len(labels))
+    parts = []
+    for name, start, stop in zip(("train", "valid", "test"), bounds, bounds[1:], strict=False):
+        chosen = order[start:stop].repeat(copies)
+        pixels = _scatter(grey[chosen], canvas, noise, generator(seed, "digits", name))
+        parts.append(Images(pixels, labels[chosen]))
+    task_name = f"digits(canvas={canvas}, noise={noise:g}, copies={copies}, seed={seed})"
+    return _standardised(task_name, tuple(str(digit) for digit in range(10)), parts)
+
+
+def _scatter(grey: Tensor, canvas: int, noise: float, draw: torch.Generator) -> Tensor:
+    """Put each small image at a random place on a noisy canvas."""
+    size = grey.shape[-1]
+    pixels = torch.randn(len(grey), 1, canvas, canvas, generator=draw) * noise
+    places = torch.randint(canvas - size + 1, (len(grey), 2), generator=draw)
+    for image, digit, (row, column) in zip(pixels, grey, places.tolist(), strict=True):
+        image[0, row : row + size, column : column + size] += digit
+    return pixels
+
+
+def load_image_parquet(
+    path: str | Path, *, valid: int | float = 0.2, test: int | float = 0.2,
+    limit: int | None = None, seed: int = 0,
+) -> ImageTask:
+    """Load images in the Hugging Face layout: an image column ``{bytes, path}`` and a label.
+
+    Parameters
+    ----------
+    path
+        A Parquet file; CIFAR-10 in this layout is one such file. Images are decoded with
+        Pillow and must all have the same size.
+    valid, test
+        Validation and test images: a number, or a share of all images.
+    limit
+        Use only this many images, drawn at random; None uses all.
+    seed
+        Seed of the draw and of the split into parts.
+
+    Returns
+    -------
+    ImageTask
+        Standardised with the training images' mean and deviation of each channel.
+
+    Raises
+    ------
+    DataError
+        If the file is missing, not Parquet, truncated, or not in this layout; the message
+        names the file and what was expected.
+    ConfigError
+        If no training images would be left.
+    """
+    path = Path(path)
+    image_column, label_column, names = _image_schema(path)
+    table = _read_parquet(path, [image_column, label_column])
+    order = torch.randperm(table.num_rows, generator=generator(seed, "parquet", "parts"))[:limit]
+    counts = [_count(share, len(order)) for share in (valid, test)]
+    if sum(counts) >= len(order):
+        raise ConfigError(f"{valid} validation and {test} test images leave none of {len(order)}")
+    table = table.take(order.numpy())
+    pixels = _decode(path, table[image_column])
+    labels = torch.from_numpy(table[label_column].to_numpy().astype(np.int64))
+    classes = names or tuple(str(label) for label in range(int(labels.max()) + 1))
+    bounds = (0, len(order) - sum(counts), len(order) - counts[1], len(order))
+    parts = [Images(pixels[a:b], labels[a:b]) for a, b in zip(bounds, bounds[1:], strict=False)]
+    sizes = ", ".join(str(len(part)) for part in parts)
+    return _standardised(f"{path.name}(images={sizes}, seed={seed})", classes, parts)
+
+
+def _image_schema(path: Path) -> tuple[str, str, tuple[str, ...]]:
+    """Find the image column, the label column and the class names of a Parquet file."""
+    expected = "expected a Parquet file with an image column {bytes, path} and an integer label"
+    if not path.is_file():
+        raise DataError(f"no file {path}; {expected}")
+    try:
+        schema = pq.read_schema(path)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise DataError(f"{path} is damaged or not a Parquet file; {expected}") from error
+    images = [
+        field.name
+        for field in schema
+        if pa.types.is_struct(field.type) and field.type.get_field_index("bytes") >= 0
+    ]
+    labels = [field.name for field in schema if pa.types.is_integer(field.type)]
+    if not images or not labels:
+        raise DataError(f"{path} has the columns {schema.names}; {expected}")
+    label = "label" if "label" in labels else labels[0]
+    return images[0], label, _class_names(schema, label)
+
+
+def _class_names(schema: pa.Schema, label: str) -> tuple[str, ...]:
+    """Read the class names from the schema's ``huggingface`` metadata, if it holds any."""
+    import json  # noqa: PLC0415 - only for files that carry metadata
+
+    raw = (schema.metadata or {}).get(b"huggingface")
+    try:
+        names = json.loads(raw)["info"]["features"][label]["names"] if raw else ()
+    except (ValueError, KeyError, TypeError):
+        return ()
+    return tuple(str(name) for name in names)
+
+
+def _read_parquet(path: Path, columns: list[str]) -> pa.Table:
+    try:
+        return pq.read_table(path, columns=columns)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise DataError(f"{path} is damaged: its columns {columns} cannot be read") from error
+
+
+def _decode(path: Path, column: pa.ChunkedArray) -> Tensor:
+    """Decode all images into ``(images, 3, height, width)`` float32 in [0, 1]."""
+    decoded: list[np.ndarray[Any, Any]] = []
+    for row, cell in enumerate(column.to_pylist()):
+        try:
+            decoded.append(np.asarray(Image.open(io.BytesIO(cell["bytes"])).convert("RGB")))
+        except (UnidentifiedImageError, OSError, TypeError) as error:
+            raise DataError(f"image {row} of {path} cannot be decoded") from error
+        if decoded[-1].shape != decoded[0].shape:
+            sizes = f"{decoded[0].shape[:2]} and {decoded[-1].shape[:2]}"
+            raise DataError(f"the images of {path} have different sizes: {sizes}")
+    return torch.from_numpy(np.stack(decoded)).permute(0, 3, 1, 2).float().div_(255).contiguous()
+
+
+def _count(share: int | float, total: int) -> int:
+    return round(share * total) if isinstance(share, float) else share
+
+
+def _standardised(name: str, classes: tuple[str, ...], parts: Sequence[Images]) -> ImageTask:
+    train = parts[0].pixels
+    mean = train.mean(dim=(0, 2, 3), keepdim=True)
+    deviation = train.std(dim=(0, 2, 3), keepdim=True).clamp_min(1e-6)
+    scaled = [replace(part, pixels=(part.pixels - mean) / deviation) for part in parts]
+    return ImageTask(name, classes, *scaled)
+
+
+def batches(
+    images: Images, batch_size: int, *, draw: torch.Generator, augmentation: Augmentation = "none"
+) -> Iterator[Images]:
+    """Go once through the images in random order; a last, smaller batch is left out.
+
+    Parameters
+    ----------
+    images
+        The images of one epoch.
+    batch_size
+        Images in a batch, at most ``len(images)``.
+    draw
+        Generator of the order and the augmentation.
+    augmentation
+        ``"none"``; ``"shift"`` moves each image by up to an eighth of its width;
+        ``"crop_flip"`` also mirrors half of the images.
+
+    Yields
+    ------
+    Images
+        ``len(images) // batch_size`` batches.
+
+    Raises
+    ------
+    ConfigError
+        If there are fewer images than one batch.
+    """
+    if not 0 < batch_size <= len(images):
+        raise ConfigError(f"a batch of {batch_size} needs as many images, there are {len(images)}")
+    order = torch.randperm(len(images), generator=draw).to(images.pixels.device)
+    for start in range(0, len(images) - batch_size + 1, batch_size):
+        batch = images[order[start : start + batch_size]]
+        yield batch if augmentation == "none" else _augmented(batch, augmentation, draw)
+
+
+def _augmented(batch: Images, augmentation: Augmentation, draw: torch.Generator) -> Images:
+    """Shift every image of a batch by its own amount, and mirror half of them if asked."""
+    pixels, count, size = batch.pixels, len(batch), batch.pixels.shape[-1]
+    margin = max(1, size // 8)
+    padded = torch.nn.functional.pad(pixels, (margin,) * 4)
+    shifts = torch.randint(2 * margin + 1, (2, count, 1), generator=draw).to(pixels.device)
+    rows = torch.arange(pixels.shape[-2], device=pixels.device) + shifts[0]
+    columns = torch.arange(size, device=pixels.device) + shifts[1]
+    if augmentation == "crop_flip":
+        mirrored = torch.rand(count, 1, generator=draw).to(pixels.device) < 0.5
+        columns = torch.where(mirrored, columns.flip(1), columns)
+    which = torch.arange(count, device=pixels.device)[:, None, None]
+    shifted = padded[which, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+    return Images(shifted.contiguous(), batch.labels)

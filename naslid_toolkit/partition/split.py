@@ -1,0 +1,271 @@
+"""The choice of the edge to split, and of the groups of its operations."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from naslid_toolkit.errors import ConfigError, SpaceError, nearest_name
+from naslid_toolkit.lid.estimators import ESTIMATORS
+from naslid_toolkit.partition.criteria import Criterion, EdgeEvidence
+from naslid_toolkit.partition.grouping import ExhaustiveGrouping, Grouping, Objective
+from naslid_toolkit.partition.similarity import (
+    SIMILARITIES,
+    Similarity,
+    SimilarityMatrix,
+    log_similarity,
+)
+from naslid_toolkit.runtime import OnEvent, ignore_event
+from naslid_toolkit.space.search_space import SearchSpace
+
+GroupingRule = Callable[[SimilarityMatrix], Grouping]
+Mode = Literal["default", "paper", "official_code"]
+
+
+@dataclass(frozen=True, slots=True)
+class SplitConfig:
+    """How edges are measured and split.
+
+    Parameters
+    ----------
+    mode
+        Name of the settings this started from: ``"default"``, ``"paper"`` or
+        ``"official_code"``; see :meth:`of_mode`.
+    contexts
+        Sampled paths in which every operation is measured.
+    probe_batches, probe_points
+        Number of probe batches, and images in each.
+    k
+        Neighbours.
+    others
+        What the other edges hold: the sampled ``"path"``, or the sum of ``"all"`` operations.
+    estimator, similarity
+        Names of the LID estimator and the similarity.
+    objective, edge_score, balanced
+        See :class:`~naslid_toolkit.partition.grouping.ExhaustiveGrouping`.
+
+    Raises
+    ------
+    ConfigError
+        If a name is unknown or a number too small.
+    """
+
+    mode: Mode = "default"
+    contexts: int = 8
+    probe_batches: int = 4
+    probe_points: int = 128
+    k: int = 20
+    others: Literal["path", "all"] = "path"
+    estimator: str = "harmonic"
+    similarity: str = "log"
+    objective: Objective = "separation"
+    edge_score: Objective = "separation"
+    balanced: bool = False
+
+    def __post_init__(self) -> None:
+        families: tuple[tuple[str, str, Mapping[str, object]], ...] = (
+            ("estimator", self.estimator, ESTIMATORS),
+            ("similarity", self.similarity, SIMILARITIES),
+            ("mode", self.mode, MODES),
+        )
+        for name, value, legal in families:
+            if value not in legal:
+                raise ConfigError(f"unknown {name} {value!r}; {nearest_name(value, legal)}")
+        if self.contexts < 1 or self.probe_batches < 1:
+            raise ConfigError(
+                f"contexts and probe_batches must be at least 1, "
+                f"got {self.contexts} and {self.probe_batches}"
+            )
+        if not 2 <= self.k < self.probe_points:
+            raise ConfigError(
+                f"k must lie between 2 and probe_points - 1 = {self.probe_points - 1}, got {self.k}"
+            )
+
+    @classmethod
+    def of_mode(cls, mode: str, **settings: Any) -> "SplitConfig":
+        """Return the settings of a mode, some of them replaced.
+
+        ``"paper"``: Euclidean similarity, groups 2 + 3, grouping and edge by the largest
+        similarity inside the groups. ``"official_code"``: the published code's estimator and
+        cosine, and its edge choice by the largest similarity across the groups (a sign error);
+        its path sampling is ``training.sampler = "markov"``.
+
+        Raises
+        ------
+        ConfigError
+            If the mode is unknown.
+        """
+        if mode not in MODES:
+            raise ConfigError(f"unknown mode {mode!r}; {nearest_name(mode, MODES)}")
+        return cls(**{"mode": mode, **MODES[mode], **settings})
+
+    @property
+    def grouping(self) -> ExhaustiveGrouping:
+        """The rule that groups operations and scores edges."""
+        return ExhaustiveGrouping(self.objective, self.edge_score, self.balanced)
+
+
+MODES: Final[Mapping[str, Mapping[str, Any]]] = {
+    "default": {},
+    "paper": {
+        "estimator": "paper",
+        "similarity": "euclidean",
+        "objective": "within",
+        "edge_score": "within",
+        "balanced": True,
+    },
+    "official_code": {
+        "estimator": "official_code",
+        "similarity": "cosine",
+        "objective": "within",
+        "edge_score": "between",
+        "balanced": True,
+    },
+}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EdgeCandidate:
+    """An edge that could be split: how alike its operations are, and their best grouping.
+
+    ``similarity`` has the shape ``(operations, operations)``, averaged over the contexts.
+    """
+
+    edge: int
+    operations: tuple[str, ...]
+    similarity: Float[Tensor, "operations operations"]
+    grouping: Grouping
+
+    @property
+    def groups(self) -> tuple[tuple[str, ...], ...]:
+        """Names of the operations in each group."""
+        return tuple(
+            tuple(self.operations[i] for i in group) for group in self.grouping.groups
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Split:
+    """The chosen edge, and every edge that was considered.
+
+    ``candidates`` is in the order of the edges; ``edge`` is the one with the largest score, the
+    first of them on a tie.
+    """
+
+    edge: int
+    candidates: tuple[EdgeCandidate, ...]
+
+    @property
+    def chosen(self) -> EdgeCandidate:
+        """The candidate of the chosen edge."""
+        return next(c for c in self.candidates if c.edge == self.edge)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the split as JSON-able data."""
+        return {
+            "edge": self.edge,
+            "candidates": [
+                {
+                    "edge": c.edge,
+                    "operations": list(c.operations),
+                    "similarity": c.similarity.tolist(),
+                    "groups": [list(group) for group in c.grouping.groups],
+                    "score": c.grouping.score,
+                }
+                for c in self.candidates
+            ],
+        }
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> "Split":
+        """Return the split that :meth:`to_dict` wrote."""
+        candidates = []
+        for item in data["candidates"]:
+            first, second = (tuple(group) for group in item["groups"])
+            candidates.append(
+                EdgeCandidate(
+                    edge=item["edge"],
+                    operations=tuple(item["operations"]),
+                    similarity=torch.tensor(item["similarity"], dtype=torch.float64),
+                    grouping=Grouping((first, second), item["score"]),
+                )
+            )
+        return cls(data["edge"], tuple(candidates))
+
+
+def split_by(
+    evidence: Sequence[EdgeEvidence],
+    *,
+    similarity: Similarity = log_similarity,
+    grouping: GroupingRule = ExhaustiveGrouping(),
+) -> Split:
+    """Choose the edge and the groups that stored evidence supports, without a network.
+
+    Parameters
+    ----------
+    evidence
+        What was measured of each edge.
+    similarity
+        Turns the vectors of one context into a similarity matrix.
+    grouping
+        Turns the mean matrix of an edge into groups and a score.
+
+    Returns
+    -------
+    Split
+        The edge with the largest score.
+
+    Raises
+    ------
+    SpaceError
+        If there is no evidence.
+    """
+    if not evidence:
+        raise SpaceError("no edge is left to split")
+    candidates = []
+    for item in evidence:
+        matrix = torch.stack([similarity(vectors) for vectors in item.vectors]).mean(dim=0)
+        candidates.append(EdgeCandidate(item.edge, item.operations, matrix, grouping(matrix)))
+    best = max(candidates, key=lambda candidate: candidate.grouping.score)
+    return Split(best.edge, tuple(candidates))
+
+
+def choose_split(
+    space: SearchSpace,
+    criterion: Criterion,
+    *,
+    similarity: Similarity = log_similarity,
+    grouping: GroupingRule = ExhaustiveGrouping(),
+    seed: int,
+    on_event: OnEvent = ignore_event,
+) -> Split:
+    """Measure every unsplit edge of a space and choose the one with the clearest split.
+
+    Parameters
+    ----------
+    space
+        The space or sub-space to split.
+    criterion
+        Measures the operations of the edges.
+    similarity, grouping
+        See :func:`split_by`.
+    seed
+        Seed of the contexts.
+    on_event
+        Receives the progress of the criterion.
+
+    Returns
+    -------
+    Split
+        The chosen edge and every candidate.
+
+    Raises
+    ------
+    SpaceError
+        If every edge has been split already.
+    """
+    evidence = criterion(space, space.unsplit_edges, seed=seed, on_event=on_event)
+    return split_by(evidence, similarity=similarity, grouping=grouping)

@@ -1,0 +1,147 @@
+"""Named randomness, events, and files that are never half-written."""
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from naslid_toolkit.errors import DataError
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened in a long piece of work; every field is plain JSON data."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the event as JSON-able data, its class name under ``"event"``."""
+        return {"event": type(self).__name__, **asdict(self)}
+
+
+@dataclass(frozen=True, slots=True)
+class WorkDone(Event):
+    """Progress inside one long step; for display only, never stored.
+
+    ``task`` names the step, ``done`` and ``total`` count its ``unit``.
+    """
+
+    task: str
+    done: int
+    total: int
+    unit: str
+
+
+OnEvent = Callable[[Event], None]
+
+
+def ignore_event(_event: Event) -> None:
+    """Do nothing: the default listener."""
+
+
+def derive_seed(seed: int, *names: str | int) -> int:
+    """Derive the seed of a named child stream.
+
+    Parameters
+    ----------
+    seed
+        The seed of the whole run.
+    names
+        What the stream is for, from the general to the particular.
+
+    Returns
+    -------
+    int
+        A number in ``[0, 2**63)``; different names give unrelated streams, and the order in
+        which streams are asked for does not matter.
+
+    Examples
+    --------
+    >>> derive_seed(0, "level", 2) == derive_seed(0, "level", 2)
+    True
+    >>> derive_seed(0, "level", 2) == derive_seed(0, "level", 3)
+    False
+    """
+    digest = hashlib.sha256(repr((int(seed), *names)).encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1
+
+
+def generator(seed: int, *names: str | int) -> torch.Generator:
+    """Return a fresh CPU random generator for a named stream.
+
+    Parameters
+    ----------
+    seed
+        The seed of the whole run.
+    names
+        What the stream is for.
+
+    Returns
+    -------
+    torch.Generator
+        On the CPU, so that numbers do not depend on the device of the work.
+
+    Examples
+    --------
+    >>> a, b = generator(0, "paths"), generator(0, "paths")
+    >>> bool((torch.rand(3, generator=a) == torch.rand(3, generator=b)).all())
+    True
+    """
+    return torch.Generator().manual_seed(derive_seed(seed, *names))
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a temporary file to write; it takes the place of ``path`` only when complete.
+
+    Whoever reads ``path`` sees the old content or the new one, never a part, also after a kill
+    or a power cut.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        with temporary.open("rb") as handle:
+            os.fsync(handle.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def append_json_line(path: Path, data: Mapping[str, Any]) -> None:
+    """Append one line of JSON to a file and flush it.
+
+    A line that a kill cut short is dropped first, so that it never runs into the next.
+    """
+    with path.open("ab+") as handle:
+        size = handle.seek(0, os.SEEK_END)
+        if size:
+            handle.seek(size - 1)
+            if handle.read(1) != b"\n":
+                content = path.read_bytes()
+                handle.truncate(content.rfind(b"\n") + 1)
+        handle.write(json.dumps(data, allow_nan=False).encode() + b"\n")
+
+
+def read_json_lines(path: Path) -> list[dict[str, Any]]:
+    """Read the complete lines of a file; a last line that a kill cut short is left out.
+
+    Raises
+    ------
+    DataError
+        If another line is not JSON; names the file and the line.
+    """
+    if not path.exists():
+        return []
+    lines = path.read_bytes().split(b"\n")[:-1]
+    rows = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            rows.append(json.loads(line))
+        except ValueError as error:
+            raise DataError(f"line {number} of {path} is not JSON") from error
+    return rows

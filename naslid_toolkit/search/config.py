@@ -1,0 +1,281 @@
+"""The settings of a run: composed from the parts, read from TOML, checked by name and type."""
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+from naslid_toolkit.datasets import ImageTask, load_digits, load_image_parquet
+from naslid_toolkit.errors import ConfigError, DataError, nearest_name
+from naslid_toolkit.partition.split import SplitConfig
+from naslid_toolkit.search.evolution import EvolutionConfig
+from naslid_toolkit.space.nasbench201 import nasbench201
+from naslid_toolkit.space.search_space import SearchSpace
+from naslid_toolkit.supernet.network import Skeleton
+from naslid_toolkit.supernet.training import TrainingConfig
+
+DIGITS = "digits"
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkConfig:
+    """Size of the supernet: channels of the first stage, cells a stage, affine batch norm."""
+
+    channels: int = 16
+    cells: int = 5
+    affine: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ImagesConfig:
+    """How an image file is divided; the embedded digits have fixed parts.
+
+    Parameters
+    ----------
+    limit
+        Images to use, drawn at random; 0 uses all.
+    valid, test
+        Shares of validation and test images, in (0, 1).
+    """
+
+    limit: int = 0
+    valid: float = 0.2
+    test: float = 0.2
+
+    def __post_init__(self) -> None:
+        if self.limit < 0 or not (0 < self.valid < 1 and 0 < self.test < 1):
+            raise ConfigError(
+                f"images needs limit >= 0 and shares in (0, 1), got limit={self.limit}, "
+                f"valid={self.valid}, test={self.test}"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class RunConfig:
+    """All settings of a few-shot search.
+
+    Parameters
+    ----------
+    space
+        Name of the search space.
+    data
+        ``"digits"``, or a Parquet file of images.
+    criterion
+        ``"lid"``, or ``"random"`` as a control.
+    levels
+        Splits between the root and a leaf: ``2 ** levels`` leaves.
+    warmup_epochs
+        Epochs of the root before the first split. The rest of ``training.epochs`` is divided
+        evenly among the levels below; one cosine runs along the whole way.
+    single
+        Whether to train one unsplit supernet for the same total number of steps beside.
+    sample
+        Architectures to score, at most.
+    seed
+        Seed of everything that is random.
+    network, images, training, split, evolution
+        The settings of the parts.
+
+    Raises
+    ------
+    ConfigError
+        If a level would have no epoch, or there are more levels than edges.
+    """
+
+    space: Literal["nasbench201"] = "nasbench201"
+    data: str = DIGITS
+    criterion: Literal["lid", "random"] = "lid"
+    levels: int = 2
+    warmup_epochs: int = 50
+    single: bool = True
+    sample: int = 200
+    seed: int = 0
+    network: NetworkConfig = field(default_factory=NetworkConfig)
+    images: ImagesConfig = field(default_factory=ImagesConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    split: SplitConfig = field(default_factory=SplitConfig)
+    evolution: EvolutionConfig = field(default_factory=EvolutionConfig)
+
+    def __post_init__(self) -> None:
+        edges = len(self.search_space().edges)
+        if not 0 <= self.levels <= edges:
+            raise ConfigError(f"levels must lie between 0 and {edges}, got {self.levels}")
+        if self.sample < 3:
+            raise ConfigError(f"sample must be at least 3, got {self.sample}")
+        rest = self.training.epochs - self.warmup_epochs
+        if self.levels and (self.warmup_epochs < 1 or rest < self.levels):
+            raise ConfigError(
+                f"{self.levels} levels need at least as many of the {self.training.epochs} "
+                f"training epochs after warmup_epochs, which is {self.warmup_epochs}"
+            )
+
+    def search_space(self) -> SearchSpace:
+        """Return the search space."""
+        return nasbench201()
+
+    def skeleton(self, task: ImageTask) -> Skeleton:
+        """Return the skeleton of the supernets for a task."""
+        return Skeleton(
+            channels=self.network.channels,
+            cells=self.network.cells,
+            image_shape=task.image_shape,
+            classes=len(task.classes),
+            affine=self.network.affine,
+        )
+
+    def epochs_of(self, level: int) -> tuple[int, int]:
+        """Return the first epoch of a level's training, and the one after its last."""
+        if not self.levels:
+            return 0, self.training.epochs
+        if level == 0:
+            return 0, self.warmup_epochs
+        rest = self.training.epochs - self.warmup_epochs
+        bounds = [self.warmup_epochs + rest * i // self.levels for i in range(self.levels + 1)]
+        return bounds[level - 1], bounds[level]
+
+    @property
+    def total_epochs(self) -> int:
+        """Epochs of all supernets together: the budget of the single supernet."""
+        ranges = [self.epochs_of(level) for level in range(self.levels + 1)]
+        return sum(2**level * (last - first) for level, (first, last) in enumerate(ranges))
+
+    def single_training(self) -> TrainingConfig:
+        """Return the training of the single supernet with the same total number of steps."""
+        return replace(self.training, epochs=self.total_epochs)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the settings as TOML-able data."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> "RunConfig":
+        """Build the settings from nested data, as TOML gives them.
+
+        Raises
+        ------
+        ConfigError
+            For an unknown key (names the nearest legal one), a wrong type or a bad value.
+        """
+        config: RunConfig = _build(cls, data, "")
+        return config
+
+    @classmethod
+    def from_toml(cls, path: str | Path) -> "RunConfig":
+        """Read the settings from a TOML file; what it leaves out has its default.
+
+        Raises
+        ------
+        DataError
+            If the file is missing.
+        ConfigError
+            If it is not TOML, or as :meth:`from_dict`; the file is named in a note.
+        """
+        return cls.from_dict(read_toml(path))
+
+    @classmethod
+    def preset(cls, name: str) -> "RunConfig":
+        """Return a preset: ``"tiny"``, ``"demo"``, ``"small"`` or ``"paper"``."""
+        return cls.from_dict(read_preset(name))
+
+
+def preset_names() -> tuple[str, ...]:
+    """Return the names of the presets."""
+    folder = resources.files("naslid_toolkit.search") / "presets"
+    return tuple(sorted(f.name[:-5] for f in folder.iterdir() if f.name.endswith(".toml")))
+
+
+def read_preset(name: str) -> dict[str, Any]:
+    """Return the settings of a preset as nested data.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such preset.
+    """
+    if name not in preset_names():
+        raise ConfigError(f"unknown preset {name!r}; {nearest_name(name, preset_names())}")
+    file = resources.files("naslid_toolkit.search") / "presets" / f"{name}.toml"
+    return tomllib.loads(file.read_text(encoding="utf-8"))
+
+
+def read_toml(path: str | Path) -> dict[str, Any]:
+    """Return the content of a TOML file.
+
+    Raises
+    ------
+    DataError
+        If the file is missing.
+    ConfigError
+        If it is not TOML.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise DataError(f"no settings file {path}; expected a TOML file")
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not valid TOML: {error}") from error
+
+
+def load_task(config: RunConfig) -> ImageTask:
+    """Load the images that a run is configured for.
+
+    Raises
+    ------
+    DataError
+        If the image file is missing, damaged or foreign.
+    """
+    if config.data == DIGITS:
+        return load_digits()
+    path = Path(config.data)
+    if not path.suffix and not path.exists():
+        hint = nearest_name(config.data, [DIGITS])
+        raise DataError(f"no file {path}; data is {DIGITS!r} or a Parquet file of images ({hint})")
+    images = config.images
+    return load_image_parquet(
+        path, valid=images.valid, test=images.test, limit=images.limit or None
+    )
+
+
+def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Return nested settings with some of them replaced."""
+    result = dict(base)
+    for key, value in over.items():
+        below = result.get(key)
+        nested = isinstance(below, Mapping) and isinstance(value, Mapping)
+        result[key] = merged(below, value) if nested else value
+    return result
+
+
+def _build(cls: type, data: Mapping[str, Any], section: str) -> Any:
+    """Build a settings record from nested data, checking every name and type."""
+    kinds = get_type_hints(cls)
+    names = [f.name for f in fields(cls)]
+    values = {}
+    for key, value in data.items():
+        place = f"{section}{key}"
+        if key not in names:
+            raise ConfigError(f"unknown setting {place!r}; {nearest_name(key, names)}")
+        values[key] = _checked(kinds[key], value, place)
+    if cls is SplitConfig:
+        return SplitConfig.of_mode(values.pop("mode", "default"), **values)
+    return cls(**values)
+
+
+def _checked(kind: Any, value: Any, place: str) -> Any:
+    if is_dataclass(kind) and isinstance(kind, type):
+        if not isinstance(value, Mapping):
+            raise ConfigError(f"{place!r} is a section, got {value!r}")
+        return _build(kind, value, f"{place}.")
+    if get_origin(kind) is Literal:
+        if value not in get_args(kind):
+            hint = nearest_name(str(value), map(str, get_args(kind)))
+            raise ConfigError(f"{place!r} cannot be {value!r}; {hint}")
+        return value
+    if kind is float and type(value) is int:
+        return float(value)
+    if type(value) is not kind:
+        raise ConfigError(f"{place!r} must be {kind.__name__}, got {value!r}")
+    return value

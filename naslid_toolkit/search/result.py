@@ -1,0 +1,109 @@
+"""The result of a few-shot search, and how it is read back from the folder of a run."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import pandas as pd
+
+from naslid_toolkit.errors import DataError
+from naslid_toolkit.evaluation.ranking import compare_rankings
+from naslid_toolkit.partition.criteria import EdgeEvidence
+from naslid_toolkit.partition.tree import SplitTree
+from naslid_toolkit.search.config import RunConfig
+from naslid_toolkit.search.evolution import Evaluated, SearchHistory
+from naslid_toolkit.search.storage import RunStore
+
+FEW_SHOT: Final = "few_shot"
+SINGLE: Final = "single"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FewShotRun:
+    """The result of a few-shot search.
+
+    Parameters
+    ----------
+    config
+        The settings.
+    task
+        Name of the image task.
+    tree
+        The split tree.
+    evidence
+        What was measured at each node that was split, by its name.
+    scores
+        One row an architecture of the sample, indexed by its string: ``few_shot``, ``single``
+        (if it was trained), ``convolution_count`` and ``parameter_count``.
+    history
+        The architectures the search visited.
+    costs
+        ``steps`` (optimiser steps) and ``seconds`` of training, by method.
+    """
+
+    config: RunConfig
+    task: str
+    tree: SplitTree
+    evidence: Mapping[str, tuple[EdgeEvidence, ...]]
+    scores: pd.DataFrame
+    history: SearchHistory
+    costs: pd.DataFrame
+
+    def compare(self, reference: Mapping[str, float] | pd.Series) -> pd.DataFrame:
+        """Compare the methods' rankings with reference accuracies in [0, 1].
+
+        Returns
+        -------
+        pandas.DataFrame
+            As :func:`~naslid_toolkit.evaluation.ranking.compare_rankings`.
+        """
+        columns = {str(name): self.scores[name] for name in self.scores}
+        return compare_rankings(columns, reference, seed=self.config.seed)
+
+
+def load_run(folder: str | Path) -> FewShotRun:
+    """Return the result of a finished run from its folder.
+
+    Raises
+    ------
+    DataError
+        If the folder is not a run's, a file is damaged, or the run is not finished.
+    """
+    return read_run(RunStore.open(folder))
+
+
+def read_run(store: RunStore) -> FewShotRun:
+    """Return the result of a finished run; see :func:`load_run`."""
+    tree = store.load_tree()
+    scores = store.load_frame("scores.parquet")
+    history = store.load_frame("history.parquet")
+    if scores is None or history is None:
+        raise DataError(f"the run in {store.folder} is not finished; continue it with --resume")
+    split = [node.name for node in tree.nodes() if node.split is not None]
+    rows = [{str(k): v for k, v in row.items()} for row in history.to_dict("records")]
+    return FewShotRun(
+        config=store.config,
+        task=str(store.environment.get("task", "")),
+        tree=tree,
+        evidence={name: store.load_evidence(name) for name in split},
+        scores=scores,
+        history=SearchHistory(tuple(Evaluated(**row) for row in rows)),
+        costs=_training_costs(store.events()),
+    )
+
+
+def _training_costs(events: pd.DataFrame) -> pd.DataFrame:
+    """Sum steps and seconds over the supernets of each method; a repeated epoch counts once."""
+    trained = events[events["event"] == "SupernetTrained"].drop_duplicates("node", keep="last")
+    epochs = events[events["event"] == "EpochDone"]
+    epochs = epochs.drop_duplicates(["task", "epoch"], keep="last")
+    seconds = epochs.groupby("task")["seconds"].sum()
+    frame = pd.DataFrame(
+        {
+            "method": trained["node"].map(lambda node: SINGLE if node == SINGLE else FEW_SHOT),
+            "steps": trained["steps"].astype(int),
+            "seconds": trained["node"].map(lambda node: seconds.get(f"training {node}", 0.0)),
+        }
+    )
+    return frame.groupby("method").sum()

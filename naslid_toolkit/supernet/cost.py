@@ -1,0 +1,87 @@
+"""Exact parameter and operation counts of an architecture on a skeleton."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final
+
+from naslid_toolkit.space.architecture import Architecture
+from naslid_toolkit.space.nasbench201 import CONV1, CONV3
+from naslid_toolkit.supernet.network import Skeleton
+
+_KERNELS: Final[Mapping[str, int]] = {CONV1: 1, CONV3: 3}
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What a network costs.
+
+    Parameters
+    ----------
+    parameters
+        Learnt numbers.
+    flops
+        Multiply-accumulates of the convolutions and the linear layer for one image, the
+        benchmark's convention.
+    """
+
+    parameters: int
+    flops: int
+
+    def __add__(self, other: "Cost") -> "Cost":
+        return Cost(self.parameters + other.parameters, self.flops + other.flops)
+
+
+def count_cost(architecture: Architecture, skeleton: Skeleton) -> Cost:
+    """Count the parameters and multiply-accumulates of an architecture, exactly.
+
+    As in the benchmark, a convolution counts wherever it stands, also on an edge that carries
+    no signal.
+
+    Examples
+    --------
+    >>> count_cost(Architecture(("nor_conv_3x3",) * 6), Skeleton(affine=True))
+    Cost(parameters=1531546, flops=220116224)
+    """
+    total = _fixed_cost(skeleton)
+    for operation in architecture.operations:
+        total += _operation_cost(operation, skeleton)
+    return total
+
+
+def _convolution(
+    inputs: int, outputs: int, kernel: int, area: int, *, norm: int
+) -> Cost:
+    """Cost of a convolution onto ``area`` pixels, and of ``norm`` numbers per output channel."""
+    weights = inputs * outputs * kernel**2
+    return Cost(weights + norm * outputs, weights * area)
+
+
+@lru_cache(maxsize=256)
+def _operation_cost(operation: str, skeleton: Skeleton) -> Cost:
+    """Cost of one operation on one edge of all cells."""
+    kernel = _KERNELS.get(operation)
+    total = Cost(0, 0)
+    if kernel is not None:
+        norm = 2 if skeleton.affine else 0
+        for channels, height, width in skeleton.stages:
+            one = _convolution(channels, channels, kernel, height * width, norm=norm)
+            total += Cost(skeleton.cells * one.parameters, skeleton.cells * one.flops)
+    return total
+
+
+@lru_cache(maxsize=64)
+def _fixed_cost(skeleton: Skeleton) -> Cost:
+    """Cost of stem, reductions and head."""
+    norm = 2 if skeleton.affine else 0
+    stages = skeleton.stages
+    first, height, width = stages[0]
+    total = _convolution(skeleton.image_shape[0], first, 3, height * width, norm=norm)
+    for (inputs, _, _), (outputs, high, wide) in zip(stages, stages[1:], strict=False):
+        area = high * wide
+        total += _convolution(inputs, outputs, 3, area, norm=norm)
+        total += _convolution(outputs, outputs, 3, area, norm=norm)
+        total += _convolution(inputs, outputs, 1, area, norm=0)
+    last = stages[-1][0]
+    head = Cost(last * skeleton.classes + skeleton.classes + norm * last, last * skeleton.classes)
+    return total + head

@@ -1,0 +1,327 @@
+"""Single-path training of a supernet, and its accuracy on images."""
+
+import math
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Final, Literal, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from naslid_toolkit.datasets import Augmentation, Images, batches
+from naslid_toolkit.errors import ConfigError, DivergedError
+from naslid_toolkit.runtime import Event, OnEvent, WorkDone, generator, ignore_event
+from naslid_toolkit.space.architecture import Architecture
+from naslid_toolkit.space.search_space import SearchSpace
+from naslid_toolkit.supernet.network import Supernet
+from naslid_toolkit.supernet.sampling import SAMPLERS
+
+_CHECK_EVERY: Final = 20  # steps between looks at the loss, each of which waits for the device
+_EVALUATION_BATCH: Final = 256
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingConfig:
+    """How a supernet is trained.
+
+    Parameters
+    ----------
+    epochs
+        Length of the cosine schedule in epochs: the whole way from the root to a leaf.
+    batch_size
+        Images in a batch.
+    learning_rate, minimum_learning_rate
+        Start and end of the cosine schedule.
+    momentum, nesterov, weight_decay
+        Settings of stochastic gradient descent.
+    gradient_clip
+        Largest norm of the gradient of one step.
+    sampler
+        ``"uniform"``, ``"fair"``, ``"balanced"``, or ``"markov"`` as in the published code.
+    paths_per_step
+        Paths whose gradients are averaged in one step, on the same batch.
+    augmentation
+        ``"none"``, ``"shift"`` or ``"crop_flip"``.
+
+    Raises
+    ------
+    ConfigError
+        If a value is impossible.
+    """
+
+    epochs: int = 100
+    batch_size: int = 64
+    learning_rate: float = 0.025
+    minimum_learning_rate: float = 0.001
+    momentum: float = 0.9
+    nesterov: bool = True
+    weight_decay: float = 5e-4
+    gradient_clip: float = 5.0
+    sampler: Literal["uniform", "fair", "balanced", "markov"] = "uniform"
+    paths_per_step: int = 1
+    augmentation: Augmentation = "none"
+
+    def __post_init__(self) -> None:
+        positive = {
+            "epochs": self.epochs,
+            "batch_size": self.batch_size,
+            "learning_rate": self.learning_rate,
+            "gradient_clip": self.gradient_clip,
+            "paths_per_step": self.paths_per_step,
+        }
+        for name, value in positive.items():
+            if value <= 0:
+                raise ConfigError(f"{name} must be positive, got {value}")
+        if not 0 <= self.minimum_learning_rate <= self.learning_rate:
+            raise ConfigError(
+                f"minimum_learning_rate must lie between 0 and learning_rate = "
+                f"{self.learning_rate:g}, got {self.minimum_learning_rate:g}"
+            )
+
+    def steps_per_epoch(self, images: Images) -> int:
+        """Optimiser steps in one epoch on these images; an incomplete batch is left out."""
+        return len(images) // self.batch_size
+
+    def rate_at(self, epoch: float) -> float:
+        """Learning rate after ``epoch`` epochs of the cosine schedule."""
+        swing = 0.5 * (1 + math.cos(math.pi * min(epoch / self.epochs, 1.0)))
+        return self.minimum_learning_rate + swing * (
+            self.learning_rate - self.minimum_learning_rate
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class EpochDone(Event):
+    """One epoch of training: its number from 1, mean loss, last learning rate, seconds."""
+
+    task: str
+    epoch: int
+    loss: float
+    learning_rate: float
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingHistory:
+    """Mean loss of every epoch, and the number of optimiser steps."""
+
+    losses: tuple[float, ...]
+    steps: int
+
+
+class Checkpoint(Protocol):
+    """A place that keeps the state of an unfinished training."""
+
+    def load(self) -> Mapping[str, Tensor] | None:
+        """Return the tensors saved last, or None."""
+        ...  # pragma: no cover
+
+    def save(self, tensors: Mapping[str, Tensor], /) -> None:
+        """Keep these tensors instead of the ones before."""
+        ...  # pragma: no cover
+
+
+def train(
+    supernet: Supernet,
+    images: Images,
+    config: TrainingConfig,
+    *,
+    seed: int,
+    first_epoch: int = 0,
+    last_epoch: int | None = None,
+    task: str = "training",
+    checkpoint: Checkpoint | None = None,
+    on_event: OnEvent = ignore_event,
+) -> TrainingHistory:
+    """Train a supernet on one or a few sampled paths a step.
+
+    Parameters
+    ----------
+    supernet
+        Trained in place, on its own device.
+    images
+        Training images on the same device.
+    config
+        Schedule, optimiser, sampler. ``config.epochs`` is the length of the cosine schedule.
+    seed
+        Seed of the batches, the augmentation and the paths.
+    first_epoch, last_epoch
+        Part of the schedule to run, from ``first_epoch`` up to, not including, ``last_epoch``
+        (None: to its end).
+    task
+        What events call this training.
+    checkpoint
+        Where to keep the state after every epoch and to continue from; the result is the same
+        as without an interruption.
+    on_event
+        Receives :class:`EpochDone` and :class:`~naslid_toolkit.runtime.WorkDone`.
+
+    Returns
+    -------
+    TrainingHistory
+        Mean loss of each epoch, and the steps done (including those before an interruption).
+
+    Raises
+    ------
+    DivergedError
+        If the loss is not finite; says at which step and how to lower the learning rate.
+    ConfigError
+        If there are fewer images than one batch.
+    """
+    last_epoch = config.epochs if last_epoch is None else last_epoch
+    steps = config.steps_per_epoch(images)
+    optimiser = _optimiser(supernet, config)
+    losses = _resume(supernet, optimiser, checkpoint)
+    total = steps * (last_epoch - first_epoch)
+    for epoch in range(first_epoch + len(losses), last_epoch):
+        started = time.perf_counter()
+        paths = _paths(supernet.space, config, steps, epoch, seed)
+        draw = generator(seed, "batches", epoch)
+        batch_losses: list[Tensor] = []
+        stream = batches(images, config.batch_size, draw=draw, augmentation=config.augmentation)
+        for step, batch in enumerate(stream):
+            for group in optimiser.param_groups:
+                group["lr"] = config.rate_at(epoch + step / steps)
+            batch_losses.append(_step(supernet, batch, paths[step], optimiser, config))
+            if step % _CHECK_EVERY == _CHECK_EVERY - 1 or step == steps - 1:
+                _check_finite(batch_losses, task, epoch * steps, config)
+                done = (epoch - first_epoch) * steps + step + 1
+                on_event(WorkDone(task, done, total, "steps"))
+        losses.append(float(torch.stack(batch_losses).mean()))
+        if checkpoint is not None:
+            checkpoint.save(_state(supernet, optimiser, losses))
+        rate = config.rate_at(epoch + 1)
+        on_event(EpochDone(task, epoch + 1, losses[-1], rate, time.perf_counter() - started))
+    return TrainingHistory(tuple(losses), steps * len(losses))
+
+
+def _optimiser(supernet: Supernet, config: TrainingConfig) -> torch.optim.SGD:
+    return torch.optim.SGD(
+        supernet.parameters(),
+        lr=config.learning_rate,
+        momentum=config.momentum,
+        nesterov=config.nesterov and config.momentum > 0,
+        weight_decay=config.weight_decay,
+    )
+
+
+def _paths(
+    space: SearchSpace, config: TrainingConfig, steps: int, epoch: int, seed: int
+) -> list[tuple[Architecture, ...]]:
+    """Draw the paths of every step of one epoch."""
+    each = config.paths_per_step
+    sampler = SAMPLERS[config.sampler]
+    paths = sampler(space, epoch * steps * each, steps * each, seed=seed)
+    return [paths[start : start + each] for start in range(0, len(paths), each)]
+
+
+def _step(
+    supernet: Supernet,
+    batch: Images,
+    paths: tuple[Architecture, ...],
+    optimiser: torch.optim.SGD,
+    config: TrainingConfig,
+) -> Tensor:
+    """Take one optimiser step on the mean loss of the paths; return that loss."""
+    optimiser.zero_grad()
+    total = batch.pixels.new_zeros(())
+    for path in paths:
+        logits = supernet(batch.pixels, path)
+        loss = nn.functional.cross_entropy(logits, batch.labels) / len(paths)
+        loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        total += loss.detach()
+    used = [parameter for parameter in supernet.parameters() if parameter.grad is not None]
+    nn.utils.clip_grad_norm_(used, config.gradient_clip)
+    optimiser.step()
+    return total
+
+
+def _check_finite(losses: list[Tensor], task: str, before: int, config: TrainingConfig) -> None:
+    recent = torch.stack(losses[-_CHECK_EVERY:])
+    bad = (~recent.isfinite()).nonzero()
+    if len(bad):
+        step = before + len(losses) - len(recent) + int(bad[0]) + 1
+        raise DivergedError(
+            f"the loss of {task} is {float(recent[bad[0]])} at step {step}; lower "
+            f"training.learning_rate (now {config.learning_rate:g}), for instance to "
+            f"{config.learning_rate / 4:.2g}"
+        )
+
+
+def _state(
+    supernet: Supernet, optimiser: torch.optim.SGD, losses: list[float]
+) -> dict[str, Tensor]:
+    """Collect all that a resumed training needs, as named tensors."""
+    tensors = {f"weights.{name}": value for name, value in supernet.state_dict().items()}
+    for name, parameter in supernet.named_parameters():
+        buffer = optimiser.state[parameter].get("momentum_buffer")
+        if buffer is not None:
+            tensors[f"momentum.{name}"] = buffer
+    tensors["losses"] = torch.tensor(losses, dtype=torch.float64)
+    return tensors
+
+
+def _resume(
+    supernet: Supernet, optimiser: torch.optim.SGD, checkpoint: Checkpoint | None
+) -> list[float]:
+    """Put a saved state back; return the losses of the epochs that are done."""
+    tensors = checkpoint.load() if checkpoint is not None else None
+    if tensors is None:
+        return []
+    weights = {name: tensors[f"weights.{name}"] for name in supernet.state_dict()}
+    supernet.load_state_dict(weights)
+    for name, parameter in supernet.named_parameters():
+        buffer = tensors.get(f"momentum.{name}")
+        if buffer is not None:
+            optimiser.state[parameter]["momentum_buffer"] = buffer.to(parameter.device)
+    losses: list[float] = tensors["losses"].tolist()
+    return losses
+
+
+@contextmanager
+def evaluating(network: nn.Module) -> Iterator[None]:
+    """Switch to evaluation for a while; every module's mode is restored afterwards."""
+    modes = {module: module.training for module in network.modules()}
+    network.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
+
+
+def accuracy(
+    supernet: Supernet, images: Images, architecture: Architecture | None = None
+) -> float:
+    """Return the share of images that a path classifies correctly, in [0, 1].
+
+    Batch statistics are those of equal parts of at most 256 images in the given order, so the
+    result does not depend on chance.
+
+    Parameters
+    ----------
+    supernet
+        Unchanged; on the device of the images.
+    images
+        At least one image with its label.
+    architecture
+        The path; None for all operations of the supernet's space.
+    """
+    return evaluate_path(supernet, images, architecture)[0]
+
+
+def evaluate_path(
+    supernet: Supernet, images: Images, architecture: Architecture | None = None
+) -> tuple[float, float]:
+    """Return accuracy in [0, 1] and mean cross-entropy in nats; see :func:`accuracy`."""
+    parts = math.ceil(len(images) / _EVALUATION_BATCH)
+    hits, loss = 0, 0.0
+    with evaluating(supernet), torch.inference_mode():
+        chunks = images.pixels.tensor_split(parts), images.labels.tensor_split(parts)
+        for pixels, labels in zip(*chunks, strict=True):
+            logits = supernet(pixels, architecture)
+            hits += int((logits.argmax(1) == labels).sum())
+            loss += float(nn.functional.cross_entropy(logits, labels, reduction="sum"))
+    return hits / len(images), loss / len(images)

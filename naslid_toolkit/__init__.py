@@ -1,0 +1,87 @@
+"""Few-shot neural architecture search by local intrinsic dimensionality, for notebooks."""
+
+from naslid_toolkit.datasets import Images, ImageTask, load_digits, load_image_parquet
+from naslid_toolkit.errors import NaslidError
+from naslid_toolkit.evaluation.benchmark import ReferenceTable, load_reference
+from naslid_toolkit.evaluation.ranking import RankCorrelation, compare_rankings, kendall_tau
+from naslid_toolkit.evaluation.scores import LeafScore, score_architectures
+from naslid_toolkit.lid.estimators import MaximumLikelihood, lid_mle
+from naslid_toolkit.lid.profile import LIDProfile, lid_profile
+from naslid_toolkit.partition.criteria import LIDCriterion, RandomCriterion
+from naslid_toolkit.partition.grouping import ExhaustiveGrouping
+from naslid_toolkit.partition.similarity import (
+    correlation_similarity,
+    cosine_similarity,
+    euclidean_similarity,
+    log_similarity,
+)
+from naslid_toolkit.partition.split import Split, SplitConfig, choose_split, split_by
+from naslid_toolkit.partition.tree import SplitTree
+from naslid_toolkit.runtime import generator
+from naslid_toolkit.search.config import RunConfig, load_task, load_truth
+from naslid_toolkit.search.evolution import EvolutionConfig, evolve
+from naslid_toolkit.search.few_shot import few_shot_search
+from naslid_toolkit.search.result import FewShotRun, load_run
+from naslid_toolkit.search.storage import RunStore
+from naslid_toolkit.space.architecture import Architecture
+from naslid_toolkit.space.nasbench201 import (
+    format_architecture,
+    nasbench201,
+    parse_architecture,
+)
+from naslid_toolkit.space.search_space import SearchSpace
+from naslid_toolkit.supernet.network import Skeleton, Supernet
+from naslid_toolkit.supernet.training import TrainingConfig, accuracy, train
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Architecture",
+    "EvolutionConfig",
+    "ExhaustiveGrouping",
+    "FewShotRun",
+    "ImageTask",
+    "Images",
+    "LIDCriterion",
+    "LIDProfile",
+    "LeafScore",
+    "MaximumLikelihood",
+    "NaslidError",
+    "RandomCriterion",
+    "RankCorrelation",
+    "ReferenceTable",
+    "RunConfig",
+    "RunStore",
+    "SearchSpace",
+    "Skeleton",
+    "Split",
+    "SplitConfig",
+    "SplitTree",
+    "Supernet",
+    "TrainingConfig",
+    "accuracy",
+    "choose_split",
+    "compare_rankings",
+    "correlation_similarity",
+    "cosine_similarity",
+    "euclidean_similarity",
+    "evolve",
+    "few_shot_search",
+    "format_architecture",
+    "generator",
+    "kendall_tau",
+    "lid_mle",
+    "lid_profile",
+    "load_digits",
+    "load_image_parquet",
+    "load_reference",
+    "load_run",
+    "load_task",
+    "load_truth",
+    "log_similarity",
+    "nasbench201",
+    "parse_architecture",
+    "score_architectures",
+    "split_by",
+    "train",
+]

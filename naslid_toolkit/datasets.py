@@ -1,6 +1,7 @@
 """Images: the embedded digits, image files in Parquet, batches and augmentation."""
 
 import io
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -106,7 +107,7 @@ class ImageTask:
             )
         order = torch.randperm(len(self.train), generator=generator(seed, "probe"))
         chosen = order[: batches * points].to(self.train.pixels.device)
-        return self.train.pixels[chosen].split(points)
+        return torch.split(self.train.pixels[chosen], points)
 
 
 def load_digits(
@@ -171,8 +172,12 @@ def _scatter(grey: Tensor, canvas: int, noise: float, draw: torch.Generator) -> 
 
 
 def load_image_parquet(
-    path: str | Path, *, valid: int | float = 0.2, test: int | float = 0.2,
-    limit: int | None = None, seed: int = 0,
+    path: str | Path,
+    *,
+    valid: int | float = 0.2,
+    test: int | float = 0.2,
+    limit: int | None = None,
+    seed: int = 0,
 ) -> ImageTask:
     """Load images in the Hugging Face layout: an image column ``{bytes, path}`` and a label.
 
@@ -213,7 +218,7 @@ def load_image_parquet(
     labels = torch.from_numpy(table[label_column].to_numpy().astype(np.int64))
     classes = names or tuple(str(label) for label in range(int(labels.max()) + 1))
     bounds = (0, len(order) - sum(counts), len(order) - counts[1], len(order))
-    parts = [Images(pixels[a:b], labels[a:b]) for a, b in zip(bounds, bounds[1:], strict=False)]
+    parts = [Images(pixels[a:b], labels[a:b]) for a, b in itertools.pairwise(bounds)]
     sizes = ", ".join(str(len(part)) for part in parts)
     return _standardised(f"{path.name}(images={sizes}, seed={seed})", classes, parts)
 

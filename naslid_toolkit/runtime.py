@@ -7,11 +7,13 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import torch
 
 from naslid_toolkit.errors import DataError
+
+_NEWLINE: Final = b"\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,10 +123,9 @@ def append_json_line(path: Path, data: Mapping[str, Any]) -> None:
         size = handle.seek(0, os.SEEK_END)
         if size:
             handle.seek(size - 1)
-            if handle.read(1) != b"\n":
-                content = path.read_bytes()
-                handle.truncate(content.rfind(b"\n") + 1)
-        handle.write(json.dumps(data, allow_nan=False).encode() + b"\n")
+            if handle.read(1) != _NEWLINE:
+                handle.truncate(path.read_bytes().rfind(_NEWLINE) + 1)
+        handle.write(json.dumps(data, allow_nan=False).encode() + _NEWLINE)
 
 
 def read_json_lines(path: Path) -> list[dict[str, Any]]:
@@ -137,7 +138,7 @@ def read_json_lines(path: Path) -> list[dict[str, Any]]:
     """
     if not path.exists():
         return []
-    lines = path.read_bytes().split(b"\n")[:-1]
+    lines = path.read_bytes().split(_NEWLINE)[:-1]
     rows = []
     for number, line in enumerate(lines, start=1):
         try:

@@ -29,7 +29,8 @@ def convolution_count(architectures: Iterable[Architecture], skeleton: Skeleton)
     codes = np.array([[OPERATIONS.index(o) for o in a.operations] for a in chosen])
     depth = convolution_depth(codes.reshape(len(chosen), -1)).clip(min=0)
     parameters = parameter_count(chosen, skeleton)
-    return depth + parameters / (parameters.max() + 1)
+    tie_break = parameters / (parameters.max() + 1)
+    return pd.Series(depth + tie_break.to_numpy(), index=parameters.index)
 
 
 def parameter_count(architectures: Iterable[Architecture], skeleton: Skeleton) -> pd.Series:

@@ -115,7 +115,7 @@ def _read(path: Path) -> tuple[pd.DataFrame, dict[str, str]]:
 
 
 def _accuracy_column(path: Path, frame: pd.DataFrame, column: str | None) -> str:
-    floats = [str(name) for name in frame.select_dtypes("floating")]
+    floats = [str(name) for name in frame if pd.api.types.is_float_dtype(frame[name])]
     if column is not None:
         if column in floats:
             return column

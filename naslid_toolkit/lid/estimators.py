@@ -1,8 +1,8 @@
 """Local intrinsic dimensionality from neighbour distances, by maximum likelihood."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final, Literal, Protocol, runtime_checkable
+from typing import Final, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -11,12 +11,11 @@ from torch import Tensor
 from naslid_toolkit.errors import ConfigError, ShapeError
 from naslid_toolkit.lid.neighbours import Neighbours
 
-Normalisation = Literal["k", "k-1", "k-2"]
-Mean = Literal["harmonic", "arithmetic", "geometric", "median"]
+_NUMERATORS: Final[Mapping[str, int]] = {"k": 0, "k-1": 1, "k-2": 2}  # what k is lessened by
 
 
 def lid_mle(
-    distances: Float[Tensor, "*batch points k"], *, normalisation: Normalisation = "k-1"
+    distances: Float[Tensor, "*batch points k"], *, normalisation: str = "k-1"
 ) -> Float[Tensor, "*batch points"]:
     r"""Estimate the local intrinsic dimensionality of every point by maximum likelihood.
 
@@ -55,7 +54,7 @@ def lid_mle(
     tensor([0.9618])
     """
     k = distances.shape[-1]
-    numerator = {"k": k, "k-1": k - 1, "k-2": k - 2}[normalisation]
+    numerator = k - _NUMERATORS[normalisation]
     if k < 2 or numerator < 1:
         raise ShapeError(f"the estimate with numerator {normalisation} is undefined for k={k}")
     return numerator / _log_ratio_sums(distances)
@@ -104,12 +103,14 @@ class MaximumLikelihood:
         If the normalisation or the mean is unknown.
     """
 
-    normalisation: Normalisation = "k-1"
-    mean: Mean = "harmonic"
+    normalisation: str = "k-1"
+    mean: str = "harmonic"
 
     def __post_init__(self) -> None:
-        if self.normalisation not in ("k", "k-1", "k-2"):
-            raise ConfigError(f"unknown normalisation {self.normalisation!r}: k, k-1 or k-2")
+        if self.normalisation not in _NUMERATORS:
+            raise ConfigError(
+                f"unknown normalisation {self.normalisation!r}: {', '.join(_NUMERATORS)}"
+            )
         if self.mean not in _MEANS:
             raise ConfigError(f"unknown mean {self.mean!r}: {', '.join(_MEANS)}")
 
@@ -125,22 +126,23 @@ class MaximumLikelihood:
         return LayerEstimate(float(_MEANS[self.mean](defined)), undefined)
 
 
-_MEANS: Final[Mapping[str, "_PointMean"]]
-
-
-class _PointMean(Protocol):
-    def __call__(self, lid: Tensor, /) -> Tensor: ...  # pragma: no cover
-
-
-def _harmonic(lid: Tensor, /) -> Tensor:
+def _harmonic(lid: Tensor) -> Tensor:
     return 1 / (1 / lid).mean()
 
 
-_MEANS = {
+def _geometric(lid: Tensor) -> Tensor:
+    return lid.log().mean().exp()
+
+
+def _median(lid: Tensor) -> Tensor:
+    return lid.quantile(0.5)
+
+
+_MEANS: Final[Mapping[str, Callable[[Tensor], Tensor]]] = {
     "harmonic": _harmonic,
     "arithmetic": torch.mean,
-    "geometric": lambda lid: lid.log().mean().exp(),
-    "median": lambda lid: lid.quantile(0.5),
+    "geometric": _geometric,
+    "median": _median,
 }
 
 

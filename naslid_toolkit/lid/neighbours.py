@@ -1,5 +1,6 @@
 """Exact distances of every point to its nearest other points, from a streamed Gram matrix."""
 
+import itertools
 from dataclasses import dataclass
 from typing import Final
 
@@ -11,7 +12,8 @@ from naslid_toolkit.errors import ShapeError
 
 _CHUNK: Final = 8192  # features in one block: large enough for a fast product, small in memory
 _BLOCK_ROWS: Final = 4  # upper-triangular block rows: 62.5 % of the work of a full product
-_UNRESOLVED: Final = 1e-12  # relative squared distance below which cancellation may rule
+_UNRESOLVED: Final = 1e-9  # relative squared distance below which a pair is computed anew
+_PAIRS: Final = 128  # pairs computed anew at a time
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -82,10 +84,10 @@ def _centred_gram(rows: Float[Tensor, "points features"]) -> Float[Tensor, "poin
     points = len(rows)
     gram = torch.zeros(points, points, dtype=torch.float64, device=rows.device)
     edges = [points * i // _BLOCK_ROWS for i in range(_BLOCK_ROWS + 1)]
-    for block in rows.split(_CHUNK, dim=1):
+    for block in torch.split(rows, _CHUNK, dim=1):
         part = block.double()
         part = part - part.mean(dim=0)
-        for start, stop in zip(edges, edges[1:], strict=False):
+        for start, stop in itertools.pairwise(edges):
             gram[start:stop, start:].addmm_(part[start:stop], part[start:].T)
     upper = gram.triu()
     return upper + upper.triu(1).T
@@ -104,8 +106,8 @@ def _recompute(
         squared.zero_()
         return
     exact = squared.new_zeros(len(left))
-    for block in rows.split(_CHUNK, dim=1):
-        for part in torch.arange(len(left), device=rows.device).split(1024):
+    for block in torch.split(rows, _CHUNK, dim=1):
+        for part in torch.split(torch.arange(len(left), device=rows.device), _PAIRS):
             difference = block[left[part]].double() - block[right[part]].double()
             exact[part] += difference.square_().sum(dim=1)
     squared[left, right] = exact

@@ -77,9 +77,7 @@ class ExhaustiveGrouping:
         return Grouping(best, _value(self.edge_score, matrix, best))
 
 
-def two_groups(
-    count: int, *, balanced: bool
-) -> Iterator[tuple[tuple[int, ...], tuple[int, ...]]]:
+def two_groups(count: int, *, balanced: bool) -> Iterator[tuple[tuple[int, ...], tuple[int, ...]]]:
     """Go through every partition of ``count`` operations into two groups.
 
     Examples

@@ -85,7 +85,7 @@ class SplitConfig:
             )
 
     @classmethod
-    def of_mode(cls, mode: str, **settings: Any) -> "SplitConfig":
+    def of_mode(cls, mode: str, **settings: Any) -> "SplitConfig":  # noqa: ANN401 - any field
         """Return the settings of a mode, some of them replaced.
 
         ``"paper"``: Euclidean similarity, groups 2 + 3, grouping and edge by the largest
@@ -142,9 +142,7 @@ class EdgeCandidate:
     @property
     def groups(self) -> tuple[tuple[str, ...], ...]:
         """Names of the operations in each group."""
-        return tuple(
-            tuple(self.operations[i] for i in group) for group in self.grouping.groups
-        )
+        return tuple(tuple(self.operations[i] for i in group) for group in self.grouping.groups)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -87,9 +87,7 @@ class SplitTree:
         """Return the tree with one of its leaves split."""
         if name == self.name:
             parts = self.space.split(split.edge, split.chosen.groups)
-            children = tuple(
-                SplitTree(f"{name}-{i}", part) for i, part in enumerate(parts)
-            )
+            children = tuple(SplitTree(f"{name}-{i}", part) for i, part in enumerate(parts))
             return SplitTree(self.name, self.space, split, children)
         children = tuple(
             child.with_split(name, split) if f"{name}-".startswith(f"{child.name}-") else child

@@ -9,6 +9,11 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from naslid_toolkit.datasets import ImageTask, load_digits, load_image_parquet
 from naslid_toolkit.errors import ConfigError, DataError, nearest_name
+from naslid_toolkit.evaluation.benchmark import (
+    ReferenceTable,
+    digits_truth_path,
+    load_reference,
+)
 from naslid_toolkit.partition.split import SplitConfig
 from naslid_toolkit.search.evolution import EvolutionConfig
 from naslid_toolkit.space.nasbench201 import nasbench201
@@ -62,6 +67,10 @@ class RunConfig:
         Name of the search space.
     data
         ``"digits"``, or a Parquet file of images.
+    truth, truth_column
+        A table of reference accuracies and its column, as
+        :func:`~naslid_toolkit.evaluation.benchmark.load_reference` reads them. Empty: for the
+        digits the table that ships with the project, for other images none.
     criterion
         ``"lid"``, or ``"random"`` as a control.
     levels
@@ -86,6 +95,8 @@ class RunConfig:
 
     space: Literal["nasbench201"] = "nasbench201"
     data: str = DIGITS
+    truth: str = ""
+    truth_column: str = ""
     criterion: Literal["lid", "random"] = "lid"
     levels: int = 2
     warmup_epochs: int = 50
@@ -239,17 +250,33 @@ def load_task(config: RunConfig) -> ImageTask:
     )
 
 
+def load_truth(config: RunConfig) -> ReferenceTable | None:
+    """Load the reference accuracies of a run, if there are any; see :class:`RunConfig`.
+
+    Raises
+    ------
+    DataError
+        If the table is missing, damaged or foreign.
+    """
+    if config.truth:
+        return load_reference(config.truth, column=config.truth_column or None)
+    if config.data == DIGITS:
+        return load_reference(digits_truth_path())
+    return None
+
+
 def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     """Return nested settings with some of them replaced."""
     result = dict(base)
     for key, value in over.items():
         below = result.get(key)
-        nested = isinstance(below, Mapping) and isinstance(value, Mapping)
-        result[key] = merged(below, value) if nested else value
+        if isinstance(below, Mapping) and isinstance(value, Mapping):
+            value = merged(below, value)  # noqa: PLW2901 - the deeper settings
+        result[key] = value
     return result
 
 
-def _build(cls: type, data: Mapping[str, Any], section: str) -> Any:
+def _build(cls: type, data: Mapping[str, Any], section: str) -> Any:  # noqa: ANN401 - TOML
     """Build a settings record from nested data, checking every name and type."""
     kinds = get_type_hints(cls)
     names = [f.name for f in fields(cls)]
@@ -264,7 +291,7 @@ def _build(cls: type, data: Mapping[str, Any], section: str) -> Any:
     return cls(**values)
 
 
-def _checked(kind: Any, value: Any, place: str) -> Any:
+def _checked(kind: Any, value: Any, place: str) -> Any:  # noqa: ANN401 - TOML
     if is_dataclass(kind) and isinstance(kind, type):
         if not isinstance(value, Mapping):
             raise ConfigError(f"{place!r} is a section, got {value!r}")

@@ -14,13 +14,13 @@ from naslid_toolkit.errors import ConfigError
 from naslid_toolkit.evaluation.baselines import convolution_count, parameter_count
 from naslid_toolkit.evaluation.scores import LeafScore, Score, score_architectures
 from naslid_toolkit.evaluation.truth import connected_sample
+from naslid_toolkit.lid.estimators import ESTIMATORS
 from naslid_toolkit.partition.criteria import (
     Criterion,
     LIDCriterion,
     RandomCriterion,
 )
 from naslid_toolkit.partition.similarity import SIMILARITIES
-from naslid_toolkit.lid.estimators import ESTIMATORS
 from naslid_toolkit.partition.split import split_by
 from naslid_toolkit.partition.tree import SplitTree
 from naslid_toolkit.runtime import Event, OnEvent, WorkDone, derive_seed, generator, ignore_event
@@ -124,10 +124,10 @@ def few_shot_search(
     if out is None:
         with tempfile.TemporaryDirectory() as folder:
             store = RunStore.create(Path(folder) / "run", config, task=task.name)
-            return _run(store, config, task, architectures, device, on_event)
+            return _run(store, task, architectures=architectures, device=device, on_event=on_event)
     store = _open(out, config, task) if resume else RunStore.create(out, config, task=task.name)
     with store.locked():
-        return _run(store, config, task, architectures, device, on_event)
+        return _run(store, task, architectures=architectures, device=device, on_event=on_event)
 
 
 def resolve_device(device: str) -> torch.device:
@@ -161,12 +161,13 @@ def _open(out: str | Path, config: RunConfig, task: ImageTask) -> RunStore:
 
 def _run(
     store: RunStore,
-    config: RunConfig,
     task: ImageTask,
+    *,
     architectures: Iterable[str] | None,
     device: str,
     on_event: OnEvent,
 ) -> FewShotRun:
+    config = store.config
     place = resolve_device(device)
     work = _Work(store, config, task.to(place), config.skeleton(task), place, on_event)
     tree, leaves = work.grow_tree()
@@ -233,15 +234,17 @@ class _Work:
         """Return the trained supernet of a node, or the single one."""
         config = self.config
         network = Supernet(space, self.skeleton, seed=config.seed).to(self.device)
+        alone = name == SINGLE
+        first, last = (0, config.total_epochs) if alone else config.epochs_of(level)
         finished = self.store.load_weights(name)
         if finished is not None:
             network.load_state_dict(finished)
+            steps = config.training.steps_per_epoch(self.task.train) * (last - first)
+            self.emit(WorkDone(f"training {name}", steps, steps, "steps"))
             return network
         if parent is not None:
             inherited = self.store.load_weights(parent) or {}
             network.load_state_dict({key: inherited[key] for key in network.state_dict()})
-        alone = name == SINGLE
-        first, last = (0, config.total_epochs) if alone else config.epochs_of(level)
         checkpoint = StoredCheckpoint(self.store, name)
         started = time.perf_counter()
         history = train(
@@ -316,9 +319,7 @@ class _Work:
     ) -> pd.Series:
         """Score the sample with one method."""
         started = time.perf_counter()
-        values = score_architectures(
-            sample, score, task=f"scoring {method}", on_event=self.emit
-        )
+        values = score_architectures(sample, score, task=f"scoring {method}", on_event=self.emit)
         self.emit(Scored(method, len(sample), time.perf_counter() - started))
         return values
 

@@ -231,7 +231,12 @@ class RunStore:
             error.add_note(f"while reading {self.folder / name}")
             raise
         except (
-            OSError, ValueError, KeyError, TypeError, IndexError, pa.ArrowException,
+            OSError,
+            ValueError,
+            KeyError,
+            TypeError,
+            IndexError,
+            pa.ArrowException,
             SafetensorError,
         ) as error:
             raise DataError(
@@ -285,7 +290,10 @@ def _commit() -> str:
     try:
         done = subprocess.run(  # noqa: S603 - a fixed command
             ["git", "-C", str(folder), "rev-parse", "HEAD"],  # noqa: S607
-            capture_output=True, text=True, timeout=10, check=False,
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=False,
         )
     except (OSError, subprocess.SubprocessError):
         return ""

@@ -74,7 +74,9 @@ def parse_architecture(text: str) -> Architecture:
         operation, node = match.groups()
         if operation not in OPERATIONS:
             hint = nearest_name(operation, OPERATIONS)
-            raise SpaceError(f"unknown operation {operation!r} at character {at} of {text!r}; {hint}")
+            raise SpaceError(
+                f"unknown operation {operation!r} at character {at} of {text!r}; {hint}"
+            )
         if int(node) != source:
             raise SpaceError(
                 f"edge {source}→{target} must start at node {source}, "

@@ -168,7 +168,7 @@ class SearchSpace:
         grids = np.meshgrid(*codes, indexing="ij")
         return np.stack([grid.ravel() for grid in grids], axis=1).astype(np.int8)
 
-    def from_codes(self, codes: Sequence[int]) -> Architecture:
+    def from_codes(self, codes: np.ndarray) -> Architecture:
         """Return the architecture that a row of :meth:`as_array` stands for."""
         return Architecture(tuple(self.vocabulary[int(code)] for code in codes))
 

@@ -1,5 +1,6 @@
 """Exact parameter and operation counts of an architecture on a skeleton."""
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -49,9 +50,7 @@ def count_cost(architecture: Architecture, skeleton: Skeleton) -> Cost:
     return total
 
 
-def _convolution(
-    inputs: int, outputs: int, kernel: int, area: int, *, norm: int
-) -> Cost:
+def _convolution(inputs: int, outputs: int, kernel: int, area: int, *, norm: int) -> Cost:
     """Cost of a convolution onto ``area`` pixels, and of ``norm`` numbers per output channel."""
     weights = inputs * outputs * kernel**2
     return Cost(weights + norm * outputs, weights * area)
@@ -77,7 +76,7 @@ def _fixed_cost(skeleton: Skeleton) -> Cost:
     stages = skeleton.stages
     first, height, width = stages[0]
     total = _convolution(skeleton.image_shape[0], first, 3, height * width, norm=norm)
-    for (inputs, _, _), (outputs, high, wide) in zip(stages, stages[1:], strict=False):
+    for (inputs, _, _), (outputs, high, wide) in itertools.pairwise(stages):
         area = high * wide
         total += _convolution(inputs, outputs, 3, area, norm=norm)
         total += _convolution(outputs, outputs, 3, area, norm=norm)

@@ -92,17 +92,26 @@ class Cell(nn.Module):
         self.output = output
         self.edges = nn.ModuleList(nn.ModuleDict(choices) for choices in operations)
 
+    def operation(self, edge: int, name: str) -> nn.Module:
+        """Return the module of one operation on one edge."""
+        choices = self.edges[edge]
+        assert isinstance(choices, nn.ModuleDict)  # noqa: S101 - for the type checker
+        return choices[name]
+
     def view(self, space: SearchSpace) -> "Cell":
         """Return a cell of the same operation modules, only those that ``space`` allows."""
-        pairs = zip(self.edges, space.allowed, strict=True)
-        return Cell(self.output, [{name: edge[name] for name in names} for edge, names in pairs])
+        chosen = [
+            {name: self.operation(edge, name) for name in names}
+            for edge, names in enumerate(space.allowed)
+        ]
+        return Cell(self.output, chosen)
 
     def forward(self, images: FeatureMap, plan: _Plan) -> FeatureMap:
         """Compute the edges of the plan; without a path to the output the result is zero."""
         nodes = {0: images}
         for edge, source, target, operations in plan:
             for name in operations:
-                result = self.edges[edge][name](nodes[source])
+                result = self.operation(edge, name)(nodes[source])
                 nodes[target] = nodes[target] + result if target in nodes else result
         return nodes[self.output] if plan else torch.zeros_like(images)
 
@@ -210,7 +219,7 @@ class Supernet(nn.Module):
             name: block.view(space) if isinstance(block, Cell) else block
             for name, block in self.named_children()
         }
-        network._assemble(space, self.skeleton, blocks)
+        network._assemble(space, self.skeleton, blocks)  # noqa: SLF001 - one of its own
         network.training = self.training
         return network
 
@@ -273,12 +282,15 @@ def _new_blocks(space: SearchSpace, skeleton: Skeleton) -> Iterator[tuple[str, n
             ]
             yield f"stage{stage}_cell{index}", Cell(output, operations)
         previous = channels
-    yield "head", nn.Sequential(
-        batch_norm(previous, affine=affine, statistics=statistics),
-        nn.ReLU(),
-        nn.AdaptiveAvgPool2d(1),
-        nn.Flatten(),
-        nn.Linear(previous, skeleton.classes),
+    yield (
+        "head",
+        nn.Sequential(
+            batch_norm(previous, affine=affine, statistics=statistics),
+            nn.ReLU(),
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+            nn.Linear(previous, skeleton.classes),
+        ),
     )
 
 

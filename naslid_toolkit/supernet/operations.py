@@ -13,6 +13,7 @@ from naslid_toolkit.space.nasbench201 import CONV1, CONV3, POOL
 
 Statistics = Literal["batch", "running"]
 FeatureMap = Float[Tensor, "images channels height width"]
+Changed = Float[Tensor, "images outputs high wide"]
 
 
 def batch_norm(channels: int, *, affine: bool, statistics: Statistics) -> nn.BatchNorm2d:
@@ -27,7 +28,13 @@ class ReLUConvBN(nn.Module):
     """ReLU, convolution without bias, batch norm."""
 
     def __init__(
-        self, inputs: int, outputs: int, *, kernel: int, stride: int, affine: bool,
+        self,
+        inputs: int,
+        outputs: int,
+        *,
+        kernel: int,
+        stride: int,
+        affine: bool,
         statistics: Statistics,
     ) -> None:
         super().__init__()
@@ -36,7 +43,7 @@ class ReLUConvBN(nn.Module):
         )
         self.norm = batch_norm(outputs, affine=affine, statistics=statistics)
 
-    def forward(self, images: FeatureMap) -> FeatureMap:
+    def forward(self, images: FeatureMap) -> Changed:
         """Apply the block; a stride of 2 halves height and width, rounding up."""
         result: Tensor = self.norm(self.conv(torch.relu(images)))
         return result
@@ -53,9 +60,7 @@ class Zero(nn.Module):
 class Reduction(nn.Module):
     """The residual block between stages: half the height and width, new channels."""
 
-    def __init__(
-        self, inputs: int, outputs: int, *, affine: bool, statistics: Statistics
-    ) -> None:
+    def __init__(self, inputs: int, outputs: int, *, affine: bool, statistics: Statistics) -> None:
         super().__init__()
         self.halve = ReLUConvBN(
             inputs, outputs, kernel=3, stride=2, affine=affine, statistics=statistics
@@ -68,7 +73,7 @@ class Reduction(nn.Module):
             nn.Conv2d(inputs, outputs, 1, bias=False),
         )
 
-    def forward(self, images: FeatureMap) -> FeatureMap:
+    def forward(self, images: FeatureMap) -> Changed:
         """Return the residual sum."""
         result: Tensor = self.shortcut(images) + self.refine(self.halve(images))
         return result
@@ -92,9 +97,7 @@ _BUILDERS: Final[Mapping[str, Callable[[int, bool, Statistics], nn.Module]]] = {
 }
 
 
-def build_operation(
-    name: str, channels: int, *, affine: bool, statistics: Statistics
-) -> nn.Module:
+def build_operation(name: str, channels: int, *, affine: bool, statistics: Statistics) -> nn.Module:
     """Return a new operation that keeps the shape of its input.
 
     Parameters

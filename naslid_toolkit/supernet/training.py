@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Final, Literal, Protocol
+from typing import Final, Literal, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -111,6 +111,7 @@ class TrainingHistory:
     steps: int
 
 
+@runtime_checkable
 class Checkpoint(Protocol):
     """A place that keeps the state of an unfinished training."""
 
@@ -192,7 +193,7 @@ def train(
         losses.append(float(torch.stack(batch_losses).mean()))
         if checkpoint is not None:
             checkpoint.save(_state(supernet, optimiser, losses))
-        rate = config.rate_at(epoch + 1)
+        rate = config.rate_at(float(epoch + 1))
         on_event(EpochDone(task, epoch + 1, losses[-1], rate, time.perf_counter() - started))
     return TrainingHistory(tuple(losses), steps * len(losses))
 
@@ -292,9 +293,7 @@ def evaluating(network: nn.Module) -> Iterator[None]:
             module.training = mode
 
 
-def accuracy(
-    supernet: Supernet, images: Images, architecture: Architecture | None = None
-) -> float:
+def accuracy(supernet: Supernet, images: Images, architecture: Architecture | None = None) -> float:
     """Return the share of images that a path classifies correctly, in [0, 1].
 
     Batch statistics are those of equal parts of at most 256 images in the given order, so the

@@ -1,0 +1,65 @@
+"""Colours, line styles and sizes: one look for every figure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import plotly.graph_objects as go
+
+from naslid_toolkit.space.architecture import NONE, SKIP
+from naslid_toolkit.space.nasbench201 import CONV1, CONV3, POOL
+
+
+@dataclass(frozen=True, slots=True)
+class Style:
+    """How one operation is drawn everywhere: colour, dash, marker, short label."""
+
+    colour: str
+    dash: str
+    marker: str
+    label: str
+
+
+# Okabe and Ito's colours, told apart by colour-blind readers; dashes and markers for grey prints
+OPERATION_STYLES: Final[Mapping[str, Style]] = {
+    NONE: Style("#6e6e6e", "dot", "x", "none"),
+    SKIP: Style("#0072B2", "dash", "square", "skip"),
+    CONV1: Style("#E69F00", "dashdot", "triangle-up", "conv 1×1"),
+    CONV3: Style("#D55E00", "solid", "circle", "conv 3×3"),
+    POOL: Style("#009E73", "longdash", "diamond", "avg pool"),
+}
+OTHER_STYLES: Final = (
+    Style("#0072B2", "solid", "circle", ""),
+    Style("#D55E00", "dash", "square", ""),
+    Style("#009E73", "dashdot", "diamond", ""),
+    Style("#CC79A7", "dot", "triangle-up", ""),
+    Style("#56B4E9", "longdash", "x", ""),
+)
+INK: Final = "#2a3f5f"
+SEQUENTIAL: Final = "Cividis"
+
+
+def style_of(name: str, position: int) -> Style:
+    """Return the style of an operation, or of the curve at that position."""
+    fallback = OTHER_STYLES[position % len(OTHER_STYLES)]
+    return OPERATION_STYLES.get(name, fallback)
+
+
+def short(operation: str) -> str:
+    """Return the short label of an operation."""
+    style = OPERATION_STYLES.get(operation)
+    return style.label if style else operation
+
+
+def finish(figure: go.Figure, *, title: str, height: int = 420) -> go.Figure:
+    """Give a figure its title, size and background; return it."""
+    figure.update_layout(
+        template="plotly_white",
+        title={"text": title, "font": {"size": 16}, "x": 0.02, "xanchor": "left"},
+        height=height,
+        font={"size": 13, "color": INK},
+        paper_bgcolor="white",
+        plot_bgcolor="white",
+        margin={"l": 70, "r": 30, "t": 70, "b": 70},
+    )
+    return figure

@@ -1,0 +1,225 @@
+"""The summary of a run: a table, and one self-contained HTML page."""
+
+import html
+from pathlib import Path
+from typing import Final
+
+import pandas as pd
+import plotly.graph_objects as go
+import tomli_w
+
+from naslid_toolkit.errors import DataError
+from naslid_toolkit.evaluation.benchmark import ReferenceTable
+from naslid_toolkit.evaluation.ranking import tau_difference
+from naslid_toolkit.plots.lid_curves import plot_lid
+from naslid_toolkit.plots.ranking import plot_history, plot_ranking
+from naslid_toolkit.plots.similarity import plot_similarity
+from naslid_toolkit.plots.split_tree import plot_split_tree
+from naslid_toolkit.runtime import replacing
+from naslid_toolkit.search.config import load_truth
+from naslid_toolkit.search.result import FEW_SHOT, SINGLE, FewShotRun, load_run
+from naslid_toolkit.search.storage import RunStore
+
+_STYLE: Final = """
+body { font: 16px/1.5 system-ui, sans-serif; color: #1f2a44; max-width: 1100px; margin: 2rem auto;
+  padding: 0 1rem; }
+h1, h2 { line-height: 1.2; } h2 { margin-top: 2.5rem; }
+table { border-collapse: collapse; } th, td { padding: .35rem .8rem; text-align: right; }
+th { border-bottom: 2px solid #1f2a44; } td:first-child, th:first-child { text-align: left; }
+tr:nth-child(even) td { background: #f4f6fa; }
+pre { background: #f4f6fa; padding: 1rem; overflow-x: auto; font-size: 14px; }
+.note { color: #44506b; }
+"""
+
+
+def method_label(method: str, run: FewShotRun) -> str:
+    """Return what a method is called in tables."""
+    criterion = {"lid": "LID", "random": "random"}[run.config.criterion]
+    labels = {
+        FEW_SHOT: f"few-shot ({criterion} split, {len(run.tree.leaves)} leaves)",
+        SINGLE: "single supernet, same steps",
+        "convolution_count": "convolution count (untrained)",
+        "parameter_count": "parameter count (untrained)",
+    }
+    return labels.get(method, method)
+
+
+def summary_table(run: FewShotRun, reference: ReferenceTable) -> pd.DataFrame:
+    """Return the final table of a run, one row a method, as text.
+
+    Columns: method, Kendall's tau with its 95 % bootstrap interval over architectures,
+    Spearman's rho, reference accuracy of the method's pick, optimiser steps, training seconds.
+    """
+    rows = []
+    for row in run.compare(reference.accuracy).to_dict("records"):
+        known = row["method"] in run.costs.index
+        steps = f"{run.costs.loc[row['method'], 'steps']:,.0f}" if known else "0"
+        seconds = f"{run.costs.loc[row['method'], 'seconds']:.0f}" if known else "0"
+        rows.append(
+            {
+                "method": method_label(str(row["method"]), run),
+                "Kendall tau": f"{row['tau']:.3f}",
+                "95 % interval": f"[{row['low']:.3f}, {row['high']:.3f}]",
+                "Spearman": f"{row['spearman']:.3f}",
+                "accuracy of its pick": f"{row['pick']:.3f}",
+                "steps": steps,
+                "seconds": seconds,
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def summary_lines(run: FewShotRun, reference: ReferenceTable | None) -> list[str]:
+    """Return what the table does not say: the comparison, its protocol, the search's pick."""
+    best = run.history.best
+    lines = []
+    if reference is not None:
+        compared = run.scores.index.intersection(reference.accuracy.index)
+        values = reference.accuracy[compared]
+        lines.append(
+            f"Reference: {reference.column} of {reference.source}, mean of {reference.seeds} "
+            f"seed(s), {len(compared)} architectures (best {values.max():.3f}, "
+            f"mean {values.mean():.3f})."
+        )
+        if SINGLE in run.scores:
+            scores = (run.scores[FEW_SHOT], run.scores[SINGLE])
+            change, low, high = tau_difference(*scores, reference.accuracy, seed=run.config.seed)
+            verdict = "better" if low > 0 else "worse" if high < 0 else "no clear difference"
+            lines.append(
+                f"Few-shot minus single: {change:+.3f} in tau, paired 95 % interval "
+                f"[{low:+.3f}, {high:+.3f}]: {verdict}."
+            )
+    else:
+        lines.append(
+            "No reference accuracies: rank correlations need a table, "
+            "see 'naslid evaluate --help' (--truth)."
+        )
+    lines.append(
+        f"Picked by the search among {len(run.history.evaluated)}: {best.architecture} "
+        f"(score {best.score:.3f}, {best.parameters:,} parameters, {best.flops:,} FLOPs"
+        f"{_reference_of(best.architecture, reference)})."
+    )
+    return lines
+
+
+def _reference_of(architecture: str, reference: ReferenceTable | None) -> str:
+    if reference is None:
+        return ""
+    if architecture not in reference.accuracy.index:
+        return ", not in the reference table"
+    return f", reference accuracy {reference.accuracy[architecture]:.3f}"
+
+
+def write_report(folder: str | Path, *, reference: ReferenceTable | None = None) -> Path:
+    """Write ``report.html`` into the folder of a finished run and return its path.
+
+    Parameters
+    ----------
+    folder
+        The folder of the run.
+    reference
+        Reference accuracies; None takes those the run is configured with, if any.
+
+    Raises
+    ------
+    DataError
+        If the run is not finished, or a file is damaged.
+    """
+    store = RunStore.open(folder)
+    run = load_run(folder)
+    reference = reference if reference is not None else load_truth(run.config)
+    path = store.folder / "report.html"
+    with replacing(path) as temporary:
+        temporary.write_text(_page(run, store, reference), encoding="utf-8")
+    return path
+
+
+def _page(run: FewShotRun, store: RunStore, reference: ReferenceTable | None) -> str:
+    """Put the page together; every text is escaped, nothing is loaded from elsewhere."""
+    title = f"Few-shot search on {run.task}"
+    parts = [f"<h1>{html.escape(title)}</h1>"]
+    if reference is not None:
+        parts.append(summary_table(run, reference).to_html(index=False, border=0))
+        parts.append(
+            "<p class='note'>Intervals: bootstrap over architectures, not over seeds of the "
+            "search; one run has one seed.</p>"
+        )
+    parts += [f"<p>{html.escape(line)}</p>" for line in summary_lines(run, reference)]
+    library: bool = True
+    for heading, text, figure in _figures(run, reference):
+        picture = figure.to_html(full_html=False, include_plotlyjs=library)
+        parts.append(f"<h2>{html.escape(heading)}</h2><p>{html.escape(text)}</p>{picture}")
+        library = False
+    environment = "\n".join(f"{key}: {value}" for key, value in store.environment.items())
+    for heading, text in (
+        ("Settings", tomli_w.dumps(run.config.to_dict())),
+        ("Environment", environment),
+    ):
+        parts.append(f"<h2>{heading}</h2><pre>{html.escape(text)}</pre>")
+    body = "\n".join(parts)
+    return (
+        f"<!doctype html>\n<html lang='en'><head><meta charset='utf-8'>"
+        f"<title>{html.escape(title)}</title><style>{_STYLE}</style></head>"
+        f"<body>{body}</body></html>\n"
+    )
+
+
+def _figures(run: FewShotRun, reference: ReferenceTable | None) -> list[tuple[str, str, go.Figure]]:
+    """Return heading, explanation and figure of every section."""
+    figures = [
+        (
+            "Split tree",
+            "Each node is a space with its own supernet; a branch keeps the operations written "
+            "on it. Sub-supernets inherit their parent's weights.",
+            plot_split_tree(run.tree),
+        )
+    ]
+    for node in run.tree.nodes():
+        if node.split is None:
+            continue
+        figures += _split_figures(run, node.name)
+    if reference is not None:
+        methods = {m: run.scores[m] for m in (FEW_SHOT, SINGLE) if m in run.scores}
+        figures.append(
+            (
+                "Ranking",
+                "Each point is an architecture of the reference table, trained alone for the "
+                "vertical axis.",
+                plot_ranking(methods, reference.accuracy, seed=run.config.seed),
+            )
+        )
+    figures.append(
+        (
+            "Search",
+            "Architectures in the order they were scored, with the weights of their leaf.",
+            plot_history(run.history),
+        )
+    )
+    return figures
+
+
+def _split_figures(run: FewShotRun, name: str) -> list[tuple[str, str, go.Figure]]:
+    """Return curves and matrices of one split."""
+    node = run.tree.node(name)
+    if node.split is None:
+        raise DataError(f"node {name!r} is not split")
+    edge = node.space.edge_name(node.split.edge)
+    evidence = next(e for e in run.evidence[name] if e.edge == node.split.edge)
+    figures = []
+    if run.config.criterion == "lid":
+        figures.append(
+            (
+                f"LID curves of {name}",
+                f"Edge {edge}, the one chosen for the split: each operation in "
+                f"{len(evidence.contexts)} sampled paths, mean and standard error over the paths.",
+                plot_lid(evidence, title=f"{name}: LID by operation of edge {edge}"),
+            )
+        )
+    figures.append(
+        (
+            f"Similarity matrices of {name}",
+            "Every edge that could be split; white lines separate the two groups found.",
+            plot_similarity(node.split, node.space, title=f"{name}: similarity of operations"),
+        )
+    )
+    return figures

@@ -1,39 +1,99 @@
-"""Few-shot neural architecture search by local intrinsic dimensionality, for notebooks."""
+"""Few-shot neural architecture search by local intrinsic dimensionality, for notebooks.
 
-from naslid_toolkit.datasets import Images, ImageTask, load_digits, load_image_parquet
-from naslid_toolkit.errors import NaslidError
-from naslid_toolkit.evaluation.benchmark import ReferenceTable, load_reference
-from naslid_toolkit.evaluation.ranking import RankCorrelation, compare_rankings, kendall_tau
-from naslid_toolkit.evaluation.scores import LeafScore, score_architectures
-from naslid_toolkit.lid.estimators import MaximumLikelihood, lid_mle
-from naslid_toolkit.lid.profile import LIDProfile, lid_profile
-from naslid_toolkit.partition.criteria import LIDCriterion, RandomCriterion
-from naslid_toolkit.partition.grouping import ExhaustiveGrouping
-from naslid_toolkit.partition.similarity import (
-    correlation_similarity,
-    cosine_similarity,
-    euclidean_similarity,
-    log_similarity,
-)
-from naslid_toolkit.partition.split import Split, SplitConfig, choose_split, split_by
-from naslid_toolkit.partition.tree import SplitTree
-from naslid_toolkit.runtime import generator
-from naslid_toolkit.search.config import RunConfig, load_task, load_truth
-from naslid_toolkit.search.evolution import EvolutionConfig, evolve
-from naslid_toolkit.search.few_shot import few_shot_search
-from naslid_toolkit.search.result import FewShotRun, load_run
-from naslid_toolkit.search.storage import RunStore
-from naslid_toolkit.space.architecture import Architecture
-from naslid_toolkit.space.nasbench201 import (
-    format_architecture,
-    nasbench201,
-    parse_architecture,
-)
-from naslid_toolkit.space.search_space import SearchSpace
-from naslid_toolkit.supernet.network import Skeleton, Supernet
-from naslid_toolkit.supernet.training import TrainingConfig, accuracy, train
+The names below load their module when first used, so that importing the package is quick.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from naslid_toolkit.datasets import Images, ImageTask, load_digits, load_image_parquet
+    from naslid_toolkit.errors import NaslidError
+    from naslid_toolkit.evaluation.benchmark import ReferenceTable, load_reference
+    from naslid_toolkit.evaluation.ranking import RankCorrelation, compare_rankings, kendall_tau
+    from naslid_toolkit.evaluation.scores import LeafScore, score_architectures
+    from naslid_toolkit.lid.estimators import MaximumLikelihood, lid_mle
+    from naslid_toolkit.lid.profile import LIDProfile, lid_profile
+    from naslid_toolkit.partition.criteria import LIDCriterion, RandomCriterion
+    from naslid_toolkit.partition.grouping import ExhaustiveGrouping
+    from naslid_toolkit.partition.similarity import (
+        correlation_similarity,
+        cosine_similarity,
+        euclidean_similarity,
+        log_similarity,
+    )
+    from naslid_toolkit.partition.split import Split, SplitConfig, choose_split, split_by
+    from naslid_toolkit.partition.tree import SplitTree
+    from naslid_toolkit.progress import ProgressDisplay
+    from naslid_toolkit.runtime import generator
+    from naslid_toolkit.search.config import RunConfig, load_task, load_truth
+    from naslid_toolkit.search.evolution import EvolutionConfig, evolve
+    from naslid_toolkit.search.few_shot import few_shot_search
+    from naslid_toolkit.search.result import FewShotRun, load_run
+    from naslid_toolkit.search.storage import RunStore
+    from naslid_toolkit.space.architecture import Architecture
+    from naslid_toolkit.space.nasbench201 import (
+        format_architecture,
+        nasbench201,
+        parse_architecture,
+    )
+    from naslid_toolkit.space.search_space import SearchSpace
+    from naslid_toolkit.supernet.network import Skeleton, Supernet
+    from naslid_toolkit.supernet.training import TrainingConfig, accuracy, train
 
 __version__ = "0.1.0"
+
+_HOMES: Final = {
+    "Architecture": "space.architecture",
+    "EvolutionConfig": "search.evolution",
+    "ExhaustiveGrouping": "partition.grouping",
+    "FewShotRun": "search.result",
+    "ImageTask": "datasets",
+    "Images": "datasets",
+    "LIDCriterion": "partition.criteria",
+    "LIDProfile": "lid.profile",
+    "LeafScore": "evaluation.scores",
+    "MaximumLikelihood": "lid.estimators",
+    "NaslidError": "errors",
+    "ProgressDisplay": "progress",
+    "RandomCriterion": "partition.criteria",
+    "RankCorrelation": "evaluation.ranking",
+    "ReferenceTable": "evaluation.benchmark",
+    "RunConfig": "search.config",
+    "RunStore": "search.storage",
+    "SearchSpace": "space.search_space",
+    "Skeleton": "supernet.network",
+    "Split": "partition.split",
+    "SplitConfig": "partition.split",
+    "SplitTree": "partition.tree",
+    "Supernet": "supernet.network",
+    "TrainingConfig": "supernet.training",
+    "accuracy": "supernet.training",
+    "choose_split": "partition.split",
+    "compare_rankings": "evaluation.ranking",
+    "correlation_similarity": "partition.similarity",
+    "cosine_similarity": "partition.similarity",
+    "euclidean_similarity": "partition.similarity",
+    "evolve": "search.evolution",
+    "few_shot_search": "search.few_shot",
+    "format_architecture": "space.nasbench201",
+    "generator": "runtime",
+    "kendall_tau": "evaluation.ranking",
+    "lid_mle": "lid.estimators",
+    "lid_profile": "lid.profile",
+    "load_digits": "datasets",
+    "load_image_parquet": "datasets",
+    "load_reference": "evaluation.benchmark",
+    "load_run": "search.result",
+    "load_task": "search.config",
+    "load_truth": "search.config",
+    "log_similarity": "partition.similarity",
+    "nasbench201": "space.nasbench201",
+    "parse_architecture": "space.nasbench201",
+    "score_architectures": "evaluation.scores",
+    "split_by": "partition.split",
+    "train": "supernet.training",
+}
 
 __all__ = [
     "Architecture",
@@ -47,6 +107,7 @@ __all__ = [
     "LeafScore",
     "MaximumLikelihood",
     "NaslidError",
+    "ProgressDisplay",
     "RandomCriterion",
     "RankCorrelation",
     "ReferenceTable",
@@ -85,3 +146,15 @@ __all__ = [
     "split_by",
     "train",
 ]
+
+
+def __getattr__(name: str) -> object:
+    """Load a public name from the module that defines it."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    """List the public names."""
+    return sorted(__all__)

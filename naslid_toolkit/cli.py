@@ -5,7 +5,6 @@ import json
 import re
 import signal
 import sys
-import time
 import tomllib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -15,15 +14,6 @@ from types import FrameType
 from typing import Any, Final, NoReturn
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 from rich.table import Table
 
 import naslid_toolkit
@@ -31,8 +21,9 @@ from naslid_toolkit.datasets import ImageTask
 from naslid_toolkit.errors import ConfigError, NaslidError, SearchCancelledError, nearest_name
 from naslid_toolkit.evaluation.benchmark import ReferenceTable, load_reference
 from naslid_toolkit.evaluation.truth import build_digits_truth, connected_sample
+from naslid_toolkit.progress import ProgressDisplay
 from naslid_toolkit.report import summary_lines, summary_table, write_report
-from naslid_toolkit.runtime import Event, WorkDone
+from naslid_toolkit.runtime import Event
 from naslid_toolkit.search.config import (
     RunConfig,
     load_task,
@@ -42,19 +33,11 @@ from naslid_toolkit.search.config import (
     read_preset,
     read_toml,
 )
-from naslid_toolkit.search.few_shot import (
-    Scored,
-    SearchDone,
-    SpaceSplit,
-    SupernetTrained,
-    few_shot_search,
-)
+from naslid_toolkit.search.few_shot import few_shot_search
 from naslid_toolkit.search.result import FewShotRun, load_run
 from naslid_toolkit.search.storage import RunStore
-from naslid_toolkit.supernet.training import EpochDone
 
 _SETTINGS: Final = ("space", "data", "criterion", "levels", "truth", "truth_column", "seed")
-_LINE_EVERY: Final = 10.0  # seconds between lines about epochs where there is no terminal
 
 
 class _Parser(argparse.ArgumentParser):
@@ -171,7 +154,10 @@ def _search(options: argparse.Namespace) -> int:
     out = Path(options.out) if options.out else _free_folder(Path("runs"))
     task = load_task(config)
     truth = load_truth(config)
-    with _cancellable() as cancelled, _Display(options.quiet, _total_steps(config, task)) as show:
+    with (
+        _cancellable() as cancelled,
+        ProgressDisplay(quiet=options.quiet, total_steps=_total_steps(config, task)) as show,
+    ):
 
         def on_event(event: Event) -> None:
             show(event)
@@ -279,7 +265,7 @@ def _truth(options: argparse.Namespace) -> int:
     if min(options.count, options.seeds, options.workers) < 1:
         raise ConfigError("--count, --seeds and --workers must be at least 1")
     with (
-        _Display(options.quiet, 0) as show,
+        ProgressDisplay(quiet=options.quiet) as show,
         ProcessPoolExecutor(options.workers) as executor,
     ):
         frame = build_digits_truth(
@@ -322,91 +308,3 @@ def _cancellable() -> Iterator[Callable[[], bool]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-class _Display:
-    """Progress on standard error: bars in a terminal, lines elsewhere, nothing if quiet."""
-
-    def __init__(self, quiet: bool, total_steps: int) -> None:  # noqa: FBT001
-        self._console = Console(stderr=True)
-        self._quiet = quiet
-        self._bars = not quiet and self._console.is_terminal
-        self._progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
-            console=self._console,
-            disable=not self._bars,
-        )
-        self._tasks: dict[str, TaskID] = {}
-        self._done: dict[str, int] = {}
-        self._total = total_steps
-        self._started = self._last_line = time.monotonic()
-
-    def __enter__(self) -> "_Display":
-        self._progress.start()
-        if self._total:
-            self._tasks["all training"] = self._progress.add_task("all training", total=self._total)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._progress.stop()
-
-    def say(self, text: str) -> None:
-        """Print a line whatever the mode."""
-        self._progress.console.print(text, markup=False, highlight=False, soft_wrap=True)
-
-    def __call__(self, event: Event) -> None:
-        """Show an event."""
-        if isinstance(event, WorkDone):
-            self._advance(event)
-        text = None if self._quiet else _describe(event)
-        if text is None:
-            return
-        if isinstance(event, EpochDone):
-            if self._bars or time.monotonic() - self._last_line < _LINE_EVERY:
-                return
-            text += f"{self._share()}"
-        self._last_line = time.monotonic()
-        self.say(f"{time.monotonic() - self._started:7.1f} s  {text}")
-
-    def _advance(self, event: WorkDone) -> None:
-        if event.task not in self._tasks:
-            self._tasks[event.task] = self._progress.add_task(event.task, total=event.total)
-        self._progress.update(self._tasks[event.task], completed=event.done)
-        if event.done >= event.total:
-            self._progress.update(self._tasks[event.task], visible=False)
-        if event.unit == "steps":
-            self._done[event.task] = event.done
-            if self._total:
-                done = sum(self._done.values())
-                self._progress.update(self._tasks["all training"], completed=done)
-
-    def _share(self) -> str:
-        """Say how much of all training is done, and roughly how long the rest takes."""
-        done = sum(self._done.values())
-        if not (done and self._total):
-            return ""
-        left = (time.monotonic() - self._started) * (self._total - done) / done
-        return f"; {done / self._total:.0%} of all training, about {left:.0f} s left"
-
-
-def _describe(event: Event) -> str | None:
-    """Say an event in a line; None for mere progress."""
-    match event:
-        case EpochDone():
-            return f"{event.task}: epoch {event.epoch}, loss {event.loss:.3f}"
-        case SpaceSplit():
-            groups = " | ".join(", ".join(group) for group in event.groups)
-            return f"split {event.node} on edge {event.edge}: {groups} (score {event.score:.3f})"
-        case SupernetTrained():
-            return f"trained {event.node}: {event.steps:,} steps, {event.seconds:.1f} s"
-        case Scored():
-            return f"scored {event.architectures} architectures by {event.method}"
-        case SearchDone():
-            return f"search picks {event.architecture} (score {event.score:.3f})"
-        case _:
-            return None

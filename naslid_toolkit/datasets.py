@@ -37,7 +37,7 @@ class Images:
     """
 
     pixels: Float[Tensor, "images channels height width"]
-    labels: Int[Tensor, " images"]
+    labels: Int[Tensor, " labels"]
 
     def __post_init__(self) -> None:
         if self.pixels.ndim != 4 or len(self.pixels) != len(self.labels):

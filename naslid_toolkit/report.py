@@ -8,9 +8,10 @@ import pandas as pd
 import plotly.graph_objects as go
 import tomli_w
 
-from naslid_toolkit.errors import DataError
 from naslid_toolkit.evaluation.benchmark import ReferenceTable
 from naslid_toolkit.evaluation.ranking import tau_difference
+from naslid_toolkit.partition.split import Split
+from naslid_toolkit.partition.tree import SplitTree
 from naslid_toolkit.plots.lid_curves import plot_lid
 from naslid_toolkit.plots.ranking import plot_history, plot_ranking
 from naslid_toolkit.plots.similarity import plot_similarity
@@ -175,9 +176,8 @@ def _figures(run: FewShotRun, reference: ReferenceTable | None) -> list[tuple[st
         )
     ]
     for node in run.tree.nodes():
-        if node.split is None:
-            continue
-        figures += _split_figures(run, node.name)
+        if node.split is not None:
+            figures += _split_figures(run, node, node.split)
     if reference is not None:
         methods = {m: run.scores[m] for m in (FEW_SHOT, SINGLE) if m in run.scores}
         figures.append(
@@ -198,13 +198,12 @@ def _figures(run: FewShotRun, reference: ReferenceTable | None) -> list[tuple[st
     return figures
 
 
-def _split_figures(run: FewShotRun, name: str) -> list[tuple[str, str, go.Figure]]:
+def _split_figures(
+    run: FewShotRun, node: SplitTree, split: Split
+) -> list[tuple[str, str, go.Figure]]:
     """Return curves and matrices of one split."""
-    node = run.tree.node(name)
-    if node.split is None:
-        raise DataError(f"node {name!r} is not split")
-    edge = node.space.edge_name(node.split.edge)
-    evidence = next(e for e in run.evidence[name] if e.edge == node.split.edge)
+    name, edge = node.name, node.space.edge_name(split.edge)
+    evidence = run.chosen_evidence(name)
     figures = []
     if run.config.criterion == "lid":
         figures.append(
@@ -219,7 +218,7 @@ def _split_figures(run: FewShotRun, name: str) -> list[tuple[str, str, go.Figure
         (
             f"Similarity matrices of {name}",
             "Every edge that could be split; white lines separate the two groups found.",
-            plot_similarity(node.split, node.space, title=f"{name}: similarity of operations"),
+            plot_similarity(split, node.space, title=f"{name}: similarity of operations"),
         )
     )
     return figures

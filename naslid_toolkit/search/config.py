@@ -186,9 +186,20 @@ class RunConfig:
         return cls.from_dict(read_toml(path))
 
     @classmethod
-    def preset(cls, name: str) -> "RunConfig":
-        """Return a preset: ``"tiny"``, ``"demo"``, ``"small"`` or ``"paper"``."""
-        return cls.from_dict(read_preset(name))
+    def preset(cls, name: str, **settings: Any) -> "RunConfig":  # noqa: ANN401 - any field
+        """Return a preset, ``"tiny"``, ``"demo"``, ``"small"`` or ``"paper"``, with changes.
+
+        Raises
+        ------
+        ConfigError
+            If there is no such preset, or as :meth:`from_dict`.
+
+        Examples
+        --------
+        >>> RunConfig.preset("demo", levels=1, training={"epochs": 60}).training.epochs
+        60
+        """
+        return cls.from_dict(merged(read_preset(name), settings))
 
 
 def preset_names() -> tuple[str, ...]:

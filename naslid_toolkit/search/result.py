@@ -7,7 +7,7 @@ from typing import Final
 
 import pandas as pd
 
-from naslid_toolkit.errors import DataError
+from naslid_toolkit.errors import DataError, SpaceError
 from naslid_toolkit.evaluation.ranking import compare_rankings
 from naslid_toolkit.partition.criteria import EdgeEvidence
 from naslid_toolkit.partition.tree import SplitTree
@@ -49,6 +49,19 @@ class FewShotRun:
     scores: pd.DataFrame
     history: SearchHistory
     costs: pd.DataFrame
+
+    def chosen_evidence(self, node: str = "root") -> EdgeEvidence:
+        """Return what was measured of the edge on which a node was split.
+
+        Raises
+        ------
+        SpaceError
+            If there is no such node, or it is a leaf.
+        """
+        split = self.tree.node(node).split
+        if split is None:
+            raise SpaceError(f"node {node!r} is a leaf, nothing was measured there")
+        return next(item for item in self.evidence[node] if item.edge == split.edge)
 
     def compare(self, reference: Mapping[str, float] | pd.Series) -> pd.DataFrame:
         """Compare the methods' rankings with reference accuracies in [0, 1].

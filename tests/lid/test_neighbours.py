@@ -84,7 +84,9 @@ def test_channels_last_gives_the_same_numbers(draw):
 
     last = nearest_neighbours(rows.contiguous(memory_format=torch.channels_last), k=4)
 
-    torch.testing.assert_close(last.squared, nearest_neighbours(rows, k=4).squared, rtol=1e-12, atol=0)
+    torch.testing.assert_close(
+        last.squared, nearest_neighbours(rows, k=4).squared, rtol=1e-12, atol=0
+    )
 
 
 @pytest.mark.parametrize(("points", "k"), [(20, 20), (5, 1), (1, 2)])

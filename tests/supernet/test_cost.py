@@ -30,7 +30,9 @@ def test_counts_are_those_of_the_network(space, affine, shape):
     skeleton = Skeleton(channels=6, cells=2, image_shape=shape, classes=7, affine=affine)
     for i in range(4):
         architecture = space.sample(generator=generator(1, i))
-        full = Architecture(tuple(o if o != "none" else "skip_connect" for o in architecture.operations))
+        full = Architecture(
+            tuple(o if o != "none" else "skip_connect" for o in architecture.operations)
+        )
         network = Supernet(space.only(full), skeleton, seed=0)
 
         cost = count_cost(full, skeleton)

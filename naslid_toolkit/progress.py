@@ -1,0 +1,119 @@
+"""Progress of long work, for people: bars or lines made from events."""
+
+import time
+from typing import Final
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from naslid_toolkit.runtime import Event, WorkDone
+from naslid_toolkit.search.few_shot import Scored, SearchDone, SpaceSplit, SupernetTrained
+from naslid_toolkit.supernet.training import EpochDone
+
+_LINE_EVERY: Final = 10.0  # seconds between lines about epochs where there is no terminal
+
+
+class ProgressDisplay:
+    """Shows events: bars in a terminal, lines in a notebook or a file, nothing if quiet.
+
+    Give it to ``on_event``. Bars need ``with``, which ends them; lines do not.
+
+    Parameters
+    ----------
+    quiet
+        Whether to show nothing.
+    total_steps
+        Optimiser steps of all trainings together, for the time left; 0 if unknown.
+    """
+
+    def __init__(self, *, quiet: bool = False, total_steps: int = 0) -> None:
+        self._console = Console(stderr=True)
+        self._quiet = quiet
+        self._bars = not quiet and self._console.is_terminal
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            console=self._console,
+            disable=not self._bars,
+        )
+        self._tasks: dict[str, TaskID] = {}
+        self._done: dict[str, int] = {}
+        self._total = total_steps
+        self._started = self._last_line = time.monotonic()
+
+    def __enter__(self) -> "ProgressDisplay":
+        self._progress.start()
+        if self._total:
+            self._tasks["all training"] = self._progress.add_task("all training", total=self._total)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def say(self, text: str) -> None:
+        """Print a line whatever the mode."""
+        self._progress.console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    def __call__(self, event: Event) -> None:
+        """Show an event."""
+        if isinstance(event, WorkDone):
+            self._advance(event)
+        text = None if self._quiet else _describe(event)
+        if text is None:
+            return
+        if isinstance(event, EpochDone):
+            if self._bars or time.monotonic() - self._last_line < _LINE_EVERY:
+                return
+            text += f"{self._share()}"
+        self._last_line = time.monotonic()
+        self.say(f"{time.monotonic() - self._started:7.1f} s  {text}")
+
+    def _advance(self, event: WorkDone) -> None:
+        if event.task not in self._tasks:
+            self._tasks[event.task] = self._progress.add_task(event.task, total=event.total)
+        self._progress.update(self._tasks[event.task], completed=event.done)
+        if event.done >= event.total:
+            self._progress.update(self._tasks[event.task], visible=False)
+        if event.unit == "steps":
+            self._done[event.task] = event.done
+            if self._total:
+                done = sum(self._done.values())
+                self._progress.update(self._tasks["all training"], completed=done)
+
+    def _share(self) -> str:
+        """Say how much of all training is done, and roughly how long the rest takes."""
+        done = sum(self._done.values())
+        if not (done and self._total):
+            return ""
+        left = (time.monotonic() - self._started) * (self._total - done) / done
+        return f"; {done / self._total:.0%} of all training, about {left:.0f} s left"
+
+
+def _describe(event: Event) -> str | None:
+    """Say an event in a line; None for mere progress."""
+    match event:
+        case EpochDone():
+            return f"{event.task}: epoch {event.epoch}, loss {event.loss:.3f}"
+        case SpaceSplit():
+            groups = " | ".join(", ".join(group) for group in event.groups)
+            return f"split {event.node} on edge {event.edge}: {groups} (score {event.score:.3f})"
+        case SupernetTrained():
+            return f"trained {event.node}: {event.steps:,} steps, {event.seconds:.1f} s"
+        case Scored():
+            return f"scored {event.architectures} architectures by {event.method}"
+        case SearchDone():
+            return f"search picks {event.architecture} (score {event.score:.3f})"
+        case _:
+            return None

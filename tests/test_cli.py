@@ -1,0 +1,263 @@
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from naslid_toolkit import __version__
+from naslid_toolkit.cli import main
+from naslid_toolkit.search.result import load_run
+
+FAST = ["--preset", "tiny", "--set", "sample=6", "--set", "evolution.evaluations=4"]
+FAST += ["--set", "evolution.population=2"]
+
+
+def naslid(*arguments: str, cwd: Path) -> subprocess.Popen:
+    command = [
+        sys.executable,
+        "-c",
+        "import sys; from naslid_toolkit.cli import main; sys.exit(main())",
+    ]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(
+        [*command, *arguments],
+        cwd=cwd,
+        env=environment,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+
+
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory):
+    """A search run from the command line: its folder and what it printed."""
+    folder = tmp_path_factory.mktemp("cli")
+    process = naslid("search", *FAST, "--out", "run", cwd=folder)
+    out, err = process.communicate()
+    assert process.returncode == 0, err
+    return folder / "run", out, err
+
+
+def test_a_search_prints_the_table_and_the_report(searched):
+    folder, out, _ = searched
+
+    assert "Kendall tau" in out
+    assert "single supernet, same steps" in out
+    assert "convolution count (untrained)" in out
+    assert "Few-shot minus single:" in out
+    assert f"Report: {Path('run') / 'report.html'}" in out
+    assert (folder / "report.html").is_file()
+
+
+def test_without_a_terminal_progress_is_plain_lines_on_stderr(searched):
+    _, _, err = searched
+
+    assert "trained root: 14 steps" in err
+    assert "split root on edge" in err
+    assert "\x1b" not in err
+    assert "━" not in err
+
+
+def test_evaluating_gives_the_same_table_and_json(searched, capsys):
+    folder, out, _ = searched
+
+    assert main(["evaluate", str(folder)]) == 0
+    table = capsys.readouterr().out
+    assert main(["evaluate", str(folder), "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+
+    assert table.splitlines()[3:8] == out.splitlines()[3:8]
+    methods = {row["method"]: row for row in result["methods"]}
+    assert set(methods) == {"few_shot", "single", "convolution_count", "parameter_count"}
+    assert f"{methods['few_shot']['tau']:.3f}" in table
+    assert result["reference"]["source"] == "digits_truth.parquet"
+
+
+def test_another_table_of_references_can_be_named(searched, tmp_path, capsys):
+    folder, _, _ = searched
+    names = load_run(folder).scores.index
+    pd.DataFrame({"arch": names, "mine": [float(i) / 10 for i in range(6)]}).to_csv(
+        tmp_path / "mine.csv"
+    )
+
+    status = main(
+        ["evaluate", str(folder), "--truth", str(tmp_path / "mine.csv"), "--column", "mine"]
+    )
+
+    assert status == 0
+    assert "mine of mine.csv" in capsys.readouterr().out
+
+
+def test_the_report_is_one_page_that_loads_nothing(searched, tmp_path, capsys):
+    folder, _, _ = searched
+    copy = tmp_path / "run"
+    shutil.copytree(folder, copy)
+    (copy / "report.html").unlink()
+
+    assert main(["report", str(copy)]) == 0
+
+    page = (copy / "report.html").read_text()
+    outside = re.sub(r"<script.*?</script>", "", page, flags=re.S)
+    assert str(copy / "report.html") in capsys.readouterr().out.replace("\n", "")
+    assert not re.search(r"<(script|link|img|iframe)[^>]*(src|href)=", outside)
+    assert not re.search(r"<script[^>]+src=", page)
+    for heading in (
+        "Split tree",
+        "LID curves of root",
+        "Similarity matrices",
+        "Ranking",
+        "Settings",
+    ):
+        assert f"<h2>{heading}" in page
+
+
+def test_text_from_files_is_never_run_as_html(searched, tmp_path):
+    folder, _, _ = searched
+    copy = tmp_path / "run"
+    shutil.copytree(folder, copy)
+    environment = json.loads((copy / "environment.json").read_text())
+    environment["task"] = "<script>alert(1)</script>"
+    (copy / "environment.json").write_text(json.dumps(environment))
+    scores = pd.read_parquet(copy / "scores.parquet")
+    scores["<img src=x onerror=alert(2)>"] = scores["few_shot"]
+    scores.to_parquet(copy / "scores.parquet")
+
+    assert main(["report", str(copy)]) == 0
+
+    page = (copy / "report.html").read_text()
+    assert "<script>alert(1)" not in page
+    assert "&lt;script&gt;alert(1)" in page
+    assert "<img src=x" not in page
+
+
+def test_ctrl_c_stops_with_everything_stored_and_says_how_to_go_on(searched, tmp_path):
+    whole, _, _ = searched
+    process = naslid("search", *FAST, "--out", "run", cwd=tmp_path)
+    for line in process.stderr:
+        if "trained root:" in line:
+            process.send_signal(signal.SIGINT)
+            break
+    _, err = process.communicate()
+
+    assert process.returncode == 130
+    assert "naslid search --resume --out run" in err
+    resumed = naslid("search", "--resume", "--out", "run", "-q", cwd=tmp_path)
+    out, err = resumed.communicate()
+    assert (resumed.returncode, err) == (0, "")
+    assert "Kendall tau" in out
+    pd.testing.assert_frame_equal(load_run(whole).scores, load_run(tmp_path / "run").scores)
+
+
+def test_a_used_folder_is_refused(searched, capsys):
+    folder, _, _ = searched
+
+    assert main(["search", *FAST, "--out", str(folder)]) == 2
+
+    assert "is not empty and is left as it is" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["search", "--levles", "2"], "unknown option '--levles'; did you mean '--levels'"),
+        (["serch"], "unknown word 'serch'; did you mean 'search'"),
+        (["search", "--preset", "dmeo"], "unknown word 'dmeo'; did you mean 'demo'"),
+    ],
+)
+def test_a_misspelt_word_names_the_nearest(arguments, message, capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+
+    assert caught.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["search", "--resume"], "--resume needs --out"),
+        (["search", "--set", "training.epoch=3"], "did you mean 'epochs'"),
+        (["search", "--set", "training"], "--set needs KEY=VALUE"),
+        (["search", "--set", "a b=c d"], "--set cannot read"),
+        (["search", "--config", "absent.toml"], "no settings file absent.toml"),
+        (["search", "--data", "absent.parquet"], "no file absent.parquet; expected"),
+        (["search", "--data", "digits", "--truth", "absent.csv"], "no file absent.csv"),
+        (["evaluate", "absent"], "absent is not the folder of a run"),
+        (["report", "absent"], "absent is not the folder of a run"),
+        (["truth", "--count", "0"], "must be at least 1"),
+    ],
+)
+def test_bad_input_is_explained(arguments, message, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    assert main(arguments) == 2
+
+    error = capsys.readouterr().err
+    assert error.startswith("naslid: error: ")
+    assert message in error
+    assert "Traceback" not in error
+
+
+def test_a_column_needs_its_table(searched, capsys):
+    assert main(["evaluate", str(searched[0]), "--column", "x"]) == 2
+    assert "--column needs --truth" in capsys.readouterr().err
+
+
+def test_the_version_is_printed(capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(["--version"])
+
+    assert caught.value.code == 0
+    assert capsys.readouterr().out.strip() == __version__
+
+
+def test_a_run_without_references_says_so(tmp_path, capsys, monkeypatch):
+    from tests.test_datasets import write_images
+
+    monkeypatch.chdir(tmp_path)
+    write_images(tmp_path / "mine.parquet", count=400)
+    options = ["--data", "mine.parquet", "--levels", "1", "--set", "single=false", "-q"]
+
+    status = main(["search", *FAST, *options, "--out", "run"])
+
+    out = capsys.readouterr().out
+    assert status == 0
+    assert "No reference accuracies" in out
+    assert main(["evaluate", "run", "--json"]) == 2
+    assert "name a table with --truth" in capsys.readouterr().err
+    page = (tmp_path / "run" / "report.html").read_text()
+    assert "No reference accuracies" in page
+
+
+def test_bars_are_shown_in_a_terminal(tmp_path):
+    import pty
+
+    main_end, other_end = pty.openpty()
+    command = "import sys; from naslid_toolkit.cli import main; sys.exit(main())"
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "120", "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(
+        [sys.executable, "-c", command, "search", *FAST, "--out", "run"],
+        cwd=tmp_path,
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=other_end,
+    )
+    os.close(other_end)
+    seen = b""
+    try:
+        while chunk := os.read(main_end, 65536):
+            seen += chunk
+    except OSError:  # the end of a terminal on Linux
+        pass
+    assert process.wait() == 0
+    text = seen.decode()
+    assert "all training" in text
+    assert re.search(r"\d+/84 ", text)
+    assert "left" in text

@@ -1,0 +1,107 @@
+"""The rules of the house that a linter does not know."""
+
+import ast
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import nbformat
+import pytest
+
+import naslid_toolkit
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "naslid_toolkit"
+MODULES = sorted(PACKAGE.rglob("*.py"))
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+PUBLIC = """
+Architecture EvolutionConfig ExhaustiveGrouping FewShotRun ImageTask Images LIDCriterion LIDProfile
+LeafScore MaximumLikelihood NaslidError ProgressDisplay RandomCriterion RankCorrelation
+ReferenceTable RunConfig RunStore SearchSpace Skeleton Split SplitConfig SplitTree Supernet
+TrainingConfig accuracy choose_split compare_rankings correlation_similarity cosine_similarity
+euclidean_similarity evolve few_shot_search format_architecture generator kendall_tau lid_mle
+lid_profile load_digits load_image_parquet load_reference load_run load_task load_truth
+log_similarity nasbench201 parse_architecture score_architectures split_by train
+"""
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_a_module_has_at_most_400_lines(path):
+    assert len(path.read_text().splitlines()) <= 400
+
+
+def test_there_are_at_most_48_modules():
+    assert len([path for path in MODULES if path.name != "__init__.py"]) <= 48
+
+
+def test_the_public_names_are_those_agreed_on():
+    """A change here needs a line in the changelog."""
+    assert naslid_toolkit.__all__ == PUBLIC.split()
+
+
+def test_every_public_name_loads_from_where_type_checkers_see_it():
+    tree = ast.parse((PACKAGE / "__init__.py").read_text())
+    seen = {
+        alias.name: node.module.removeprefix("naslid_toolkit.")
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and node.module.startswith("naslid_toolkit.")
+        for alias in node.names
+    }
+
+    assert seen == naslid_toolkit._HOMES
+    assert dir(naslid_toolkit) == sorted(naslid_toolkit.__all__)
+    for name in naslid_toolkit.__all__:
+        assert getattr(naslid_toolkit, name).__doc__, f"{name} has no docstring"
+
+
+def test_an_unknown_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        naslid_toolkit.nothing
+
+
+def test_importing_the_package_loads_nothing_heavy():
+    code = "import sys, naslid_toolkit; print(*sys.modules)"
+
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert not {"torch", "pandas", "plotly", "scipy"} & set(done.stdout.split())
+
+
+def test_version_is_said_once():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+    assert project["version"] == naslid_toolkit.__version__
+
+
+def test_environment_and_constraints_agree():
+    pinned = set((ROOT / "constraints.txt").read_text().split())
+    listed = {
+        line.strip().removeprefix("- ")
+        for line in (ROOT / "environment.yml").read_text().splitlines()
+        if "==" in line
+    }
+
+    assert listed
+    assert listed <= pinned
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_is_thin_and_clean(path):
+    notebook = nbformat.read(path, as_version=4)
+    cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+    nbformat.validate(notebook)
+    assert path.stat().st_size < 200_000
+    assert "widgets" not in notebook.metadata
+    assert "parameters" in cells[0].metadata["tags"]
+    assert len(cells) <= 20
+    for cell in cells:
+        assert len(cell.source.splitlines()) <= 12
+        assert not cell.outputs
+        assert cell.execution_count is None
+        for node in ast.walk(ast.parse(cell.source)):
+            assert not isinstance(node, ast.FunctionDef | ast.ClassDef | ast.While | ast.Try)
+            if isinstance(node, ast.Import | ast.ImportFrom):
+                names = [getattr(node, "module", None) or node.names[0].name]
+                assert names[0].split(".")[0] in {"naslid_toolkit", "pandas", "pathlib"}

@@ -29,6 +29,7 @@ from naslid_toolkit.search.config import (
     load_task,
     load_truth,
     merged,
+    mode_settings,
     preset_names,
     read_preset,
     read_toml,
@@ -196,7 +197,7 @@ def _search_config(options: argparse.Namespace) -> RunConfig:
     given = {name: getattr(options, name) for name in _SETTINGS}
     base = merged(base, {name: value for name, value in given.items() if value is not None})
     if options.mode:
-        base = merged(base, {"split": {"mode": options.mode}})
+        base = merged(base, mode_settings(options.mode))
     for text in options.set:
         base = merged(base, _setting(text))
     for name in ("data", "truth"):

@@ -18,7 +18,7 @@ from naslid_toolkit.runtime import Event, WorkDone
 from naslid_toolkit.search.few_shot import Scored, SearchDone, SpaceSplit, SupernetTrained
 from naslid_toolkit.supernet.training import EpochDone
 
-_LINE_EVERY: Final = 10.0  # seconds between lines about epochs where there is no terminal
+_LINE_EVERY: Final = 10.0  # seconds between lines about mere progress, without a terminal
 
 
 class ProgressDisplay:
@@ -51,6 +51,7 @@ class ProgressDisplay:
         self._tasks: dict[str, TaskID] = {}
         self._done: dict[str, int] = {}
         self._total = total_steps
+        self._found = 0
         self._started = self._last_line = time.monotonic()
 
     def __enter__(self) -> "ProgressDisplay":
@@ -73,15 +74,17 @@ class ProgressDisplay:
         text = None if self._quiet else _describe(event)
         if text is None:
             return
-        if isinstance(event, EpochDone):
+        if isinstance(event, EpochDone | WorkDone):
             if self._bars or time.monotonic() - self._last_line < _LINE_EVERY:
                 return
-            text += f"{self._share()}"
+            text += self._share()
         self._last_line = time.monotonic()
         self.say(f"{time.monotonic() - self._started:7.1f} s  {text}")
 
     def _advance(self, event: WorkDone) -> None:
         if event.task not in self._tasks:
+            if event.unit == "steps" and event.done == event.total:
+                self._found += event.total  # the result of an earlier run
             self._tasks[event.task] = self._progress.add_task(event.task, total=event.total)
         self._progress.update(self._tasks[event.task], completed=event.done)
         if event.done >= event.total:
@@ -97,13 +100,16 @@ class ProgressDisplay:
         done = sum(self._done.values())
         if not (done and self._total):
             return ""
-        left = (time.monotonic() - self._started) * (self._total - done) / done
+        fresh = max(done - self._found, 1)
+        left = (time.monotonic() - self._started) * (self._total - done) / fresh
         return f"; {done / self._total:.0%} of all training, about {left:.0f} s left"
 
 
 def _describe(event: Event) -> str | None:
-    """Say an event in a line; None for mere progress."""
+    """Say an event in a line; None where it is not worth one."""
     match event:
+        case WorkDone():
+            return f"{event.task}: {event.done:,} of {event.total:,} {event.unit}"
         case EpochDone():
             return f"{event.task}: epoch {event.epoch}, loss {event.loss:.3f}"
         case SpaceSplit():

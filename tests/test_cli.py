@@ -259,5 +259,5 @@ def test_bars_are_shown_in_a_terminal(tmp_path):
     assert process.wait() == 0
     text = seen.decode()
     assert "all training" in text
-    assert re.search(r"\d+/84 ", text)
+    assert re.search(r"\d+/84", text)
     assert "left" in text

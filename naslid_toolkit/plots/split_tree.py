@@ -1,11 +1,15 @@
 """The split tree as a figure."""
 
 from dataclasses import dataclass
+from typing import Final
 
 import plotly.graph_objects as go
 
 from naslid_toolkit.partition.tree import SplitTree
 from naslid_toolkit.plots._theme import INK, OTHER_STYLES, finish, short
+
+_LEAVES_ACROSS: Final = 8  # more leaves than this make the figure wider
+_LEAF_WIDTH: Final = 150  # pixels for each of them
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +60,8 @@ def _place(
 def plot_split_tree(tree: SplitTree, *, title: str = "Split tree") -> go.Figure:
     """Draw the split tree, the root at the top, on each branch the operations it keeps.
 
+    Blue boxes are split further, red ones are the leaves, the finally trained sub-supernets.
+
     Parameters
     ----------
     tree
@@ -68,37 +74,44 @@ def plot_split_tree(tree: SplitTree, *, title: str = "Split tree") -> go.Figure:
     figure = go.Figure()
     for node in nodes:
         if node.parent:
-            above = places[node.parent]
-            figure.add_scatter(
-                x=[above.x, node.x],
-                y=[-above.level, -node.level],
-                mode="lines",
-                line={"color": INK, "width": 1.5},
-                hoverinfo="skip",
-                showlegend=False,
-            )
-            figure.add_annotation(
-                x=0.4 * above.x + 0.6 * node.x,
-                y=-0.4 * above.level - 0.6 * node.level,
-                text="<br>".join(node.branch),
-                showarrow=False,
-                bgcolor="white",
-                font={"size": 11},
-            )
-    for kind, style in zip((False, True), OTHER_STYLES, strict=False):
-        some = [node for node in nodes if node.leaf is kind]
-        figure.add_scatter(
-            x=[node.x for node in some],
-            y=[-node.level for node in some],
-            text=[node.label for node in some],
-            mode="markers+text",
-            textposition="bottom center" if kind else "top center",
-            marker={"size": 16, "color": style.colour, "symbol": style.marker},
-            name="sub-supernet (leaf)" if kind else "split node",
-            hovertemplate="%{text}<extra></extra>",
+            _draw_branch(figure, places[node.parent], node)
+    for node in nodes:
+        style = OTHER_STYLES[1 if node.leaf else 0]
+        figure.add_annotation(
+            x=node.x,
+            y=-node.level,
+            text=node.label,
+            showarrow=False,
+            bgcolor="white",
+            bordercolor=style.colour,
+            borderwidth=2,
+            borderpad=5,
+            font={"size": 12},
         )
     depth = max(node.level for node in nodes)
-    widest = max(node.x for node in nodes)
-    figure.update_xaxes(visible=False, range=[-0.6, widest + 0.6])
-    figure.update_yaxes(visible=False, range=[-depth - 0.5, 0.6])
-    return finish(figure, title=title, height=220 + 190 * depth)
+    leaves = sum(node.leaf for node in nodes)
+    figure.update_xaxes(visible=False, range=[-0.6, leaves - 0.4])
+    figure.update_yaxes(visible=False, range=[-depth - 0.4, 0.4])
+    if leaves > _LEAVES_ACROSS:
+        figure.update_layout(width=_LEAF_WIDTH * leaves)
+    return finish(figure, title=title, height=200 + 190 * depth)
+
+
+def _draw_branch(figure: go.Figure, above: TreeNode, node: TreeNode) -> None:
+    """Draw the line from a node to its child, and the operations it keeps."""
+    figure.add_scatter(
+        x=[above.x, node.x],
+        y=[-above.level, -node.level],
+        mode="lines",
+        line={"color": INK, "width": 1.5},
+        hoverinfo="skip",
+        showlegend=False,
+    )
+    figure.add_annotation(
+        x=(above.x + node.x) / 2,
+        y=-(above.level + node.level) / 2,
+        text="<br>".join(node.branch),
+        showarrow=False,
+        bgcolor="white",
+        font={"size": 11},
+    )

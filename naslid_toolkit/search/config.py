@@ -14,7 +14,7 @@ from naslid_toolkit.evaluation.benchmark import (
     digits_truth_path,
     load_reference,
 )
-from naslid_toolkit.partition.split import SplitConfig
+from naslid_toolkit.partition.split import MODES, SplitConfig
 from naslid_toolkit.search.evolution import EvolutionConfig
 from naslid_toolkit.space.nasbench201 import nasbench201
 from naslid_toolkit.space.search_space import SearchSpace
@@ -239,6 +239,28 @@ def read_toml(path: str | Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not valid TOML: {error}") from error
+
+
+def mode_settings(mode: str) -> dict[str, Any]:
+    """Return all settings that make up a mode, as nested data to go over others.
+
+    Raises
+    ------
+    ConfigError
+        If the mode is unknown.
+
+    Examples
+    --------
+    >>> mode_settings("official_code")["training"]
+    {'sampler': 'markov'}
+    """
+    split = asdict(SplitConfig.of_mode(mode))
+    decided = {name for settings in MODES.values() for name in settings}
+    sampler = "markov" if mode == "official_code" else "uniform"
+    return {
+        "split": {"mode": mode, **{name: split[name] for name in sorted(decided)}},
+        "training": {"sampler": sampler},
+    }
 
 
 def load_task(config: RunConfig) -> ImageTask:

@@ -87,7 +87,9 @@ def test_parents_stand_over_their_children(space):
         if children:
             assert node.x == sum(child.x for child in children) / 2
             assert all(child.level == node.level + 1 for child in children)
-    assert len(plot_split_tree(tree).data) == 6 + 2
+    figure = plot_split_tree(tree)
+    assert len(figure.data) == 6
+    assert len(figure.layout.annotations) == 6 + 7
 
 
 def test_points_carry_tau_and_its_interval(run):

@@ -4,7 +4,14 @@ import pytest
 import tomli_w
 
 from naslid_toolkit.errors import ConfigError, DataError
-from naslid_toolkit.search.config import RunConfig, load_task, load_truth, merged, preset_names
+from naslid_toolkit.search.config import (
+    RunConfig,
+    load_task,
+    load_truth,
+    merged,
+    mode_settings,
+    preset_names,
+)
 from tests.conftest import SHARED
 
 
@@ -59,6 +66,16 @@ def test_a_mode_sets_what_the_file_leaves_out():
     config = RunConfig.from_dict({"split": {"mode": "paper", "k": 15}})
 
     assert (config.split.similarity, config.split.k) == ("euclidean", 15)
+
+
+def test_a_mode_replaces_everything_it_decides():
+    changed = RunConfig.preset("tiny", split={"similarity": "correlation", "balanced": True})
+
+    config = RunConfig.from_dict(merged(changed.to_dict(), mode_settings("default")))
+
+    assert config == RunConfig.preset("tiny")
+    official = RunConfig.from_dict(merged(changed.to_dict(), mode_settings("official_code")))
+    assert (official.split.similarity, official.training.sampler) == ("cosine", "markov")
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path):

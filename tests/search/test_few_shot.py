@@ -14,7 +14,7 @@ from naslid_toolkit.evaluation.baselines import parameter_count
 from naslid_toolkit.evaluation.scores import LeafScore
 from naslid_toolkit.partition.split import split_by
 from naslid_toolkit.runtime import WorkDone
-from naslid_toolkit.search.config import RunConfig, merged
+from naslid_toolkit.search.config import RunConfig, merged, mode_settings
 from naslid_toolkit.search.few_shot import few_shot_search, resolve_device
 from naslid_toolkit.search.result import load_run
 from naslid_toolkit.search.storage import RunStore
@@ -171,6 +171,30 @@ def test_a_random_criterion_needs_no_measurement(config):
 
     assert run.evidence["root"][0].entries[0] == "random0"
     assert len(run.tree.leaves) == 2
+
+
+@pytest.mark.parametrize("mode", ["paper", "official_code"])
+def test_the_paper_and_its_code_can_be_run(config, mode):
+    short = {"levels": 1, "warmup_epochs": 1, "single": False, "training": {"epochs": 2}}
+    variant = RunConfig.from_dict(merged(merged(config.to_dict(), short), mode_settings(mode)))
+
+    run = few_shot_search(variant, load_digits())
+
+    groups = run.tree.split.chosen.groups
+    assert sorted(len(group) for group in groups) == [2, 3]
+    candidates = run.tree.split.candidates
+    assert run.tree.split.edge == max(candidates, key=lambda c: c.grouping.score).edge
+    totals = {c.edge: float(c.similarity.triu(1).sum()) for c in candidates}
+    within = {
+        c.edge: sum(
+            float(c.similarity[i, j]) for g in c.grouping.groups for i in g for j in g if i < j
+        )
+        for c in candidates
+    }
+    for candidate in candidates:
+        inside = within[candidate.edge]
+        expected = inside if mode == "paper" else totals[candidate.edge] - inside
+        assert candidate.grouping.score == pytest.approx(expected)
 
 
 def test_a_used_folder_is_never_overwritten(whole, config):

@@ -107,19 +107,19 @@ class ProgressDisplay:
 
 def _describe(event: Event) -> str | None:
     """Say an event in a line; None where it is not worth one."""
+    text = None
     match event:
         case WorkDone():
-            return f"{event.task}: {event.done:,} of {event.total:,} {event.unit}"
+            text = f"{event.task}: {event.done:,} of {event.total:,} {event.unit}"
         case EpochDone():
-            return f"{event.task}: epoch {event.epoch}, loss {event.loss:.3f}"
+            text = f"{event.task}: epoch {event.epoch}, loss {event.loss:.3f}"
         case SpaceSplit():
             groups = " | ".join(", ".join(group) for group in event.groups)
-            return f"split {event.node} on edge {event.edge}: {groups} (score {event.score:.3f})"
+            text = f"split {event.node} on edge {event.edge}: {groups} (score {event.score:.3f})"
         case SupernetTrained():
-            return f"trained {event.node}: {event.steps:,} steps, {event.seconds:.1f} s"
+            text = f"trained {event.node}: {event.steps:,} steps, {event.seconds:.1f} s"
         case Scored():
-            return f"scored {event.architectures} architectures by {event.method}"
+            text = f"scored {event.architectures} architectures by {event.method}"
         case SearchDone():
-            return f"search picks {event.architecture} (score {event.score:.3f})"
-        case _:
-            return None
+            text = f"search picks {event.architecture} (score {event.score:.3f})"
+    return text

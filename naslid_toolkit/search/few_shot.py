@@ -10,7 +10,7 @@ import pandas as pd
 import torch
 
 from naslid_toolkit.datasets import ImageTask
-from naslid_toolkit.errors import ConfigError
+from naslid_toolkit.errors import ConfigError, DataError
 from naslid_toolkit.evaluation.baselines import convolution_count, parameter_count
 from naslid_toolkit.evaluation.scores import LeafScore, Score, score_architectures
 from naslid_toolkit.evaluation.truth import connected_sample
@@ -243,7 +243,9 @@ class _Work:
             self.emit(WorkDone(f"training {name}", steps, steps, "steps"))
             return network
         if parent is not None:
-            inherited = self.store.load_weights(parent) or {}
+            inherited = self.store.load_weights(parent)
+            if inherited is None:
+                raise DataError(f"the run in {self.store.folder} lacks the weights of {parent!r}")
             network.load_state_dict({key: inherited[key] for key in network.state_dict()})
         checkpoint = StoredCheckpoint(self.store, name)
         started = time.perf_counter()

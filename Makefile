@@ -29,7 +29,7 @@ lint: install
 	$(BIN)/lint-imports
 
 pytest: install
-	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered
+	$(BIN)/python -m pytest -n auto --dist loadfile --cov --cov-report=term:skip-covered
 
 bench: install
 	$(BIN)/python benchmarks/stages.py

@@ -51,13 +51,14 @@ class ProgressDisplay:
         self._tasks: dict[str, TaskID] = {}
         self._done: dict[str, int] = {}
         self._total = total_steps
+        self._whole = self._progress.add_task(
+            "all training", total=total_steps or None, visible=total_steps > 0
+        )
         self._found = 0
         self._started = self._last_line = time.monotonic()
 
     def __enter__(self) -> "ProgressDisplay":
         self._progress.start()
-        if self._total:
-            self._tasks["all training"] = self._progress.add_task("all training", total=self._total)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -91,9 +92,7 @@ class ProgressDisplay:
             self._progress.update(self._tasks[event.task], visible=False)
         if event.unit == "steps":
             self._done[event.task] = event.done
-            if self._total:
-                done = sum(self._done.values())
-                self._progress.update(self._tasks["all training"], completed=done)
+            self._progress.update(self._whole, completed=sum(self._done.values()))
 
     def _share(self) -> str:
         """Say how much of all training is done, and roughly how long the rest takes."""

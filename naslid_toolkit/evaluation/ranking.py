@@ -65,8 +65,9 @@ def kendall_tau(
 
     Examples
     --------
-    >>> kendall_tau({"a": 1, "b": 2, "c": 3}, {"a": 0.1, "b": 0.3, "c": 0.2}, seed=0).tau
-    0.3333333333333333
+    >>> scores, reference = {"a": 1.0, "b": 2.0, "c": 3.0}, {"a": 0.1, "b": 0.3, "c": 0.2}
+    >>> round(kendall_tau(scores, reference, seed=0).tau, 3)
+    0.333
     """
     frame = aligned({"scores": scores}, reference)
     taus = bootstrap_taus(frame, seed=seed, resamples=resamples)["scores"]

@@ -42,7 +42,7 @@ def count_cost(architecture: Architecture, skeleton: Skeleton) -> Cost:
     Examples
     --------
     >>> count_cost(Architecture(("nor_conv_3x3",) * 6), Skeleton(affine=True))
-    Cost(parameters=1531546, flops=220116224)
+    Cost(parameters=1531546, flops=220119680)
     """
     total = _fixed_cost(skeleton)
     for operation in architecture.operations:

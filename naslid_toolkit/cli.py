@@ -71,6 +71,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         notes = [f"  {note}" for note in getattr(error, "__notes__", ())]
         print("\n".join([f"naslid: error: {error}", *notes]), file=sys.stderr)  # noqa: T201
         return 2
+    except KeyboardInterrupt:
+        print("naslid: stopped at once", file=sys.stderr)  # noqa: T201
+        return 130
 
 
 def _build_parser() -> tuple[_Parser, dict[str, _Parser]]:

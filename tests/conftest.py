@@ -1,5 +1,6 @@
 """Shared fixtures: one thread, a tiny supernet, tiny images, the shared data files."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,8 @@ from naslid_toolkit.search.few_shot import few_shot_search
 from naslid_toolkit.space.nasbench201 import nasbench201
 from naslid_toolkit.space.search_space import SearchSpace
 from naslid_toolkit.supernet.network import Skeleton, Supernet
+
+os.environ["OMP_NUM_THREADS"] = "1"  # for the processes that tests start
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 TINY = Skeleton(channels=4, cells=1, image_shape=(1, 8, 8), classes=10)

@@ -24,11 +24,9 @@ def naslid(*arguments: str, cwd: Path) -> subprocess.Popen:
         "-c",
         "import sys; from naslid_toolkit.cli import main; sys.exit(main())",
     ]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(
         [*command, *arguments],
         cwd=cwd,
-        env=environment,
         text=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -205,6 +203,16 @@ def test_bad_input_is_explained(arguments, message, capsys, tmp_path, monkeypatc
     assert "Traceback" not in error
 
 
+def test_an_interrupt_outside_a_search_is_no_traceback(searched, capsys, monkeypatch):
+    def interrupt(_folder):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("naslid_toolkit.cli.load_run", interrupt)
+
+    assert main(["evaluate", str(searched[0])]) == 130
+    assert capsys.readouterr().err == "naslid: stopped at once\n"
+
+
 def test_a_column_needs_its_table(searched, capsys):
     assert main(["evaluate", str(searched[0]), "--column", "x"]) == 2
     assert "--column needs --truth" in capsys.readouterr().err
@@ -241,7 +249,7 @@ def test_bars_are_shown_in_a_terminal(tmp_path):
 
     main_end, other_end = pty.openpty()
     command = "import sys; from naslid_toolkit.cli import main; sys.exit(main())"
-    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "120", "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "120"}
     process = subprocess.Popen(
         [sys.executable, "-c", command, "search", *FAST, "--out", "run"],
         cwd=tmp_path,

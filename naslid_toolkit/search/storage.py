@@ -2,6 +2,7 @@
 
 import fcntl
 import json
+import os
 import platform
 import subprocess
 from collections.abc import Iterator, Mapping
@@ -58,12 +59,14 @@ class RunStore:
                 f"{folder} is not empty and is left as it is; choose another folder, "
                 f"or continue the run in it with --resume"
             )
-        folder.mkdir(parents=True, exist_ok=True)
-        store = cls(folder)
+        made = not folder.exists()
+        staging = folder.with_name(f".{folder.name}.{os.getpid()}.tmp") if made else folder
+        store = cls(staging)
         store._write_json("environment.json", {**_environment(), "task": task})
-        text = tomli_w.dumps(config.to_dict())
-        store._write_text("config.toml", text)  # last: a folder with it is a run
-        return store
+        store._write_text("config.toml", tomli_w.dumps(config.to_dict()))
+        if made:
+            staging.replace(folder)  # the folder appears as a whole run, or not at all
+        return cls(folder)
 
     @classmethod
     def open(cls, folder: str | Path) -> "RunStore":

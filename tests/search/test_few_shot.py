@@ -206,6 +206,19 @@ def test_a_used_folder_is_never_overwritten(whole, config):
     assert before == sorted((p.name, p.stat().st_mtime_ns) for p in whole.rglob("*") if p.is_file())
 
 
+@pytest.mark.parametrize("name", ["new", "deeper/new", "empty", "."])
+def test_a_run_may_start_in_a_new_or_an_empty_folder(tmp_path, monkeypatch, config, name):
+    (tmp_path / "here" / "empty").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "here")
+    if name == ".":
+        (tmp_path / "here" / "empty").rmdir()
+
+    RunStore.create(name, config, task="images")
+
+    assert RunStore.open(name).config == config
+    assert not list(tmp_path.rglob("*.tmp"))
+
+
 def test_another_run_is_not_resumed(whole, config):
     other = RunConfig.from_dict(merged(config.to_dict(), {"seed": 5}))
 

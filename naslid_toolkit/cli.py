@@ -249,7 +249,7 @@ def _evaluate(options: argparse.Namespace) -> int:
         if truth is None:
             raise ConfigError("the run has no reference accuracies; name a table with --truth")
         rows = run.compare(truth.accuracy).to_dict("records")
-        source = {"source": truth.source, "column": truth.column, "seeds": truth.seeds}
+        source = {"source": truth.source, "column": truth.column, "rows": truth.rows}
         best = {"architecture": run.history.best.architecture, "score": run.history.best.score}
         result = {"reference": source, "methods": rows, "pick": best}
         sys.stdout.write(json.dumps(result, indent=1, default=float) + "\n")

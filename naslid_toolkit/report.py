@@ -78,8 +78,8 @@ def summary_lines(run: FewShotRun, reference: ReferenceTable | None) -> list[str
         compared = run.scores.index.intersection(reference.accuracy.index)
         values = reference.accuracy[compared]
         lines.append(
-            f"Reference: {reference.column} of {reference.source}, mean of {reference.seeds} "
-            f"seed(s), {len(compared)} architectures (best {values.max():.3f}, "
+            f"Reference: {reference.column} of {reference.source}, {reference.rows} row(s) for "
+            f"each of {len(compared)} architectures (best {values.max():.3f}, "
             f"mean {values.mean():.3f})."
         )
         if SINGLE in run.scores:

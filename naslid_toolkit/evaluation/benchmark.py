@@ -22,22 +22,22 @@ class ReferenceTable:
     Parameters
     ----------
     accuracy
-        In [0, 1], by official architecture string; the mean over the seeds of the table.
+        In [0, 1], by official architecture string; the mean over its rows in the table.
     column
         The column they were read from.
     source
         File name, and the recipe if the file names one.
     task
         Name of the image task, or an empty string where the file does not say.
-    seeds
-        Seeds averaged for an architecture.
+    rows
+        Rows averaged for an architecture: its seeds, where the table has a row for each.
     """
 
     accuracy: pd.Series
     column: str
     source: str
     task: str
-    seeds: int
+    rows: int
 
 
 def load_reference(path: str | Path, *, column: str | None = None) -> ReferenceTable:
@@ -78,7 +78,7 @@ def load_reference(path: str | Path, *, column: str | None = None) -> ReferenceT
         column=column,
         source=path.name,
         task=metadata.get("task", ""),
-        seeds=int(grouped.size().min()),
+        rows=int(grouped.size().min()),
     )
 
 

@@ -42,7 +42,7 @@ def test_the_table_that_ships_is_whole():
     frame = pd.read_parquet(digits_truth_path())
 
     assert len(truth.accuracy) >= 200
-    assert truth.seeds >= 3
+    assert truth.rows >= 3
     assert truth.task == "digits(canvas=12, noise=0.3, copies=2, seed=0)"
     assert frame.groupby("architecture").size().nunique() == 1
     assert frame["test_accuracy"].between(0.1, 1).all()
@@ -58,7 +58,7 @@ def test_rows_of_an_architecture_are_averaged_and_per_cent_scaled(tmp_path):
     table = load_reference(path)
 
     assert table.accuracy.to_dict() == pytest.approx({"a": 0.85, "b": 0.6})
-    assert (table.column, table.seeds, table.source) == ("value", 2, "table.csv")
+    assert (table.column, table.rows, table.source) == ("value", 2, "table.csv")
 
 
 @pytest.mark.parametrize(

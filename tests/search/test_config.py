@@ -12,7 +12,7 @@ from naslid_toolkit.search.config import (
     mode_settings,
     preset_names,
 )
-from tests.conftest import SHARED
+from tests.conftest import shared_file
 
 
 @pytest.mark.parametrize("name", preset_names())
@@ -113,9 +113,7 @@ def test_only_the_digits_have_a_table_of_their_own():
 
 @pytest.mark.data
 def test_another_table_can_be_named():
-    if not SHARED.is_dir():
-        pytest.skip("needs the shared data folder beside the project")
-    path = str(SHARED / "nb201_accuracies.parquet")
+    path = str(shared_file("nb201_accuracies.parquet"))
 
     truth = load_truth(RunConfig(truth=path, truth_column="cifar100_test_200"))
 

@@ -21,6 +21,7 @@ from naslid_toolkit.datasets import ImageTask
 from naslid_toolkit.errors import ConfigError, NaslidError, SearchCancelledError, nearest_name
 from naslid_toolkit.evaluation.benchmark import ReferenceTable, load_reference
 from naslid_toolkit.evaluation.truth import build_digits_truth, connected_sample
+from naslid_toolkit.partition.split import MODES
 from naslid_toolkit.progress import ProgressDisplay
 from naslid_toolkit.report import summary_lines, summary_table, write_report
 from naslid_toolkit.runtime import Event
@@ -105,7 +106,7 @@ def _search_options(parser: argparse.ArgumentParser) -> None:
     add("--data", metavar="DATA", help="'digits', or a Parquet file of images (Hugging Face)")
     add("--space", choices=["nasbench201"], help="the search space")
     add("--criterion", choices=["lid", "random"], help="what a split rests on")
-    add("--mode", choices=["default", "paper", "official_code"], help="variant of the method")
+    add("--mode", choices=MODES, help="variant of the method")
     add("--levels", type=int, metavar="N", help="splits on the way to a leaf: 2^N leaves")
     add("--truth", metavar="FILE", help="table of reference accuracies, Parquet or CSV")
     add("--column", dest="truth_column", metavar="NAME", help="its column of accuracies")
@@ -169,7 +170,7 @@ def _search(options: argparse.Namespace) -> int:
                 raise SearchCancelledError("stopped")
 
         try:
-            few_shot_search(
+            run = few_shot_search(
                 config,
                 task,
                 architectures=None if truth is None else truth.accuracy.index,
@@ -184,8 +185,8 @@ def _search(options: argparse.Namespace) -> int:
                 f"  naslid search --resume --out {out}"
             )
             return 130
-    _print_summary(load_run(out), truth)
-    Console(soft_wrap=True).print(f"Report: {write_report(out)}", markup=False, highlight=False)
+    _print_summary(run, truth)
+    _write_report(out, truth)
     return 0
 
 
@@ -260,8 +261,7 @@ def _evaluate(options: argparse.Namespace) -> int:
 
 def _report(options: argparse.Namespace) -> int:
     truth = _truth_of(options, load_run(options.folder))
-    path = write_report(options.folder, reference=truth)
-    Console(soft_wrap=True).print(f"Report: {path}", markup=False, highlight=False)
+    _write_report(options.folder, truth)
     return 0
 
 
@@ -281,6 +281,11 @@ def _truth(options: argparse.Namespace) -> int:
         )
     sys.stdout.write(f"{len(frame)} rows in {options.out}\n")
     return 0
+
+
+def _write_report(folder: str | Path, truth: ReferenceTable | None) -> None:
+    path = write_report(folder, reference=truth)
+    Console(soft_wrap=True).print(f"Report: {path}", markup=False, highlight=False)
 
 
 def _print_summary(run: FewShotRun, truth: ReferenceTable | None) -> None:

@@ -12,8 +12,9 @@ if TYPE_CHECKING:
     from naslid_toolkit.evaluation.benchmark import ReferenceTable, load_reference
     from naslid_toolkit.evaluation.ranking import RankCorrelation, compare_rankings, kendall_tau
     from naslid_toolkit.evaluation.scores import LeafScore, score_architectures
-    from naslid_toolkit.lid.estimators import MaximumLikelihood, lid_mle
-    from naslid_toolkit.lid.profile import LIDProfile, lid_profile
+    from naslid_toolkit.lid.likelihood import MaximumLikelihood, lid_mle
+    from naslid_toolkit.lid.measure import lid_profile
+    from naslid_toolkit.lid.profile import LIDProfile
     from naslid_toolkit.partition.criteria import LIDCriterion, RandomCriterion
     from naslid_toolkit.partition.grouping import ExhaustiveGrouping
     from naslid_toolkit.partition.similarity import (
@@ -53,7 +54,7 @@ _HOMES: Final = {
     "LIDCriterion": "partition.criteria",
     "LIDProfile": "lid.profile",
     "LeafScore": "evaluation.scores",
-    "MaximumLikelihood": "lid.estimators",
+    "MaximumLikelihood": "lid.likelihood",
     "NaslidError": "errors",
     "ProgressDisplay": "progress",
     "RandomCriterion": "partition.criteria",
@@ -79,8 +80,8 @@ _HOMES: Final = {
     "format_architecture": "space.nasbench201",
     "generator": "runtime",
     "kendall_tau": "evaluation.ranking",
-    "lid_mle": "lid.estimators",
-    "lid_profile": "lid.profile",
+    "lid_mle": "lid.likelihood",
+    "lid_profile": "lid.measure",
     "load_digits": "datasets",
     "load_image_parquet": "datasets",
     "load_reference": "evaluation.benchmark",

@@ -11,8 +11,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from naslid_toolkit.errors import ConfigError, DataError, NaslidError, SpaceError
-from naslid_toolkit.lid.estimators import ESTIMATORS, LIDEstimator
-from naslid_toolkit.lid.profile import LIDProfile, lid_profile
+from naslid_toolkit.lid.estimators import ESTIMATORS
+from naslid_toolkit.lid.likelihood import LIDEstimator
+from naslid_toolkit.lid.measure import lid_profile
+from naslid_toolkit.lid.profile import LIDProfile
 from naslid_toolkit.runtime import OnEvent, WorkDone, generator, ignore_event
 from naslid_toolkit.space.architecture import Architecture, live_edges, live_part
 from naslid_toolkit.space.search_space import SearchSpace
@@ -209,7 +211,7 @@ def _evidence(
         operations=space.allowed[edge],
         entries=rows[0][0].layers,
         contexts=tuple(f"{i} {base}" for i, base in enumerate(bases)),
-        vectors=torch.stack([torch.stack([p.vector for p in row]) for row in rows]),
+        vectors=torch.stack([torch.stack([p.lid for p in row]) for row in rows]),
         undefined=torch.stack([torch.stack([p.undefined for p in row]) for row in rows]),
     )
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from naslid_toolkit.errors import ConfigError, DataError, ShapeError, SpaceError
-from naslid_toolkit.lid.profile import lid_profile
+from naslid_toolkit.lid.measure import lid_profile
 from naslid_toolkit.partition.criteria import (
     Criterion,
     EdgeEvidence,
@@ -27,7 +27,7 @@ def test_evidence_is_what_single_measurements_give(criterion, space):
     network = criterion.supernet.path(base.replace(3, "nor_conv_3x3"))
     profile = lid_profile(network, criterion.probe, layers=network.layer_names, k=10)
     place = evidence.operations.index("nor_conv_3x3")
-    assert torch.equal(evidence.vectors[1, place], profile.vector)
+    assert torch.equal(evidence.vectors[1, place], profile.lid)
     assert evidence.vectors.shape == (3, 5, 5)
     assert evidence.contexts[1].startswith("1 ")
 
@@ -67,7 +67,7 @@ def test_the_other_edges_can_hold_all_their_operations(supernet, digits, space):
     mixed = space.with_allowed(4, ["avg_pool_3x3"])
     place = evidence.operations.index("avg_pool_3x3")
     assert evidence.vectors.shape[0] == 1
-    assert torch.equal(evidence.vectors[0, place], criterion.profile(mixed).vector)
+    assert torch.equal(evidence.vectors[0, place], criterion.profile(mixed).lid)
 
 
 def test_evidence_survives_being_written_and_read(criterion, space):
@@ -89,7 +89,7 @@ def test_evidence_that_lacks_rows_is_refused(criterion, space):
 
 
 def test_an_error_says_where_it_happened(supernet, space):
-    bad = LIDCriterion(supernet, [torch.full((40, 1, 8, 8), float("nan"))], contexts=1, k=10)
+    bad = LIDCriterion(supernet, [torch.zeros(40, 1, 8, 8)], contexts=1, k=40)
 
     with pytest.raises(ShapeError) as caught:
         bad(space, [0], seed=0)

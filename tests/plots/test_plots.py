@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from naslid_toolkit.evaluation.ranking import kendall_tau
-from naslid_toolkit.lid.profile import lid_profile
+from naslid_toolkit.lid.measure import lid_profile
 from naslid_toolkit.partition.criteria import RandomCriterion
 from naslid_toolkit.partition.split import choose_split
 from naslid_toolkit.partition.tree import SplitTree

@@ -12,9 +12,14 @@ if TYPE_CHECKING:
     from naslid_toolkit.evaluation.benchmark import ReferenceTable, load_reference
     from naslid_toolkit.evaluation.ranking import RankCorrelation, compare_rankings, kendall_tau
     from naslid_toolkit.evaluation.scores import LeafScore, score_architectures
+    from naslid_toolkit.lid.bootstrap import bootstrap_profile, compare_profiles
+    from naslid_toolkit.lid.estimators import ESTIMATORS
+    from naslid_toolkit.lid.geometry import ScikitDimension
+    from naslid_toolkit.lid.gram import pairwise_distances
     from naslid_toolkit.lid.likelihood import MaximumLikelihood, lid_mle
-    from naslid_toolkit.lid.measure import lid_profile
-    from naslid_toolkit.lid.profile import LIDProfile
+    from naslid_toolkit.lid.manifolds import sample_manifold
+    from naslid_toolkit.lid.measure import lid_profile, measure_distances
+    from naslid_toolkit.lid.profile import LayerDistances, LIDProfile
     from naslid_toolkit.partition.criteria import LIDCriterion, RandomCriterion
     from naslid_toolkit.partition.grouping import ExhaustiveGrouping
     from naslid_toolkit.partition.similarity import (
@@ -24,13 +29,15 @@ if TYPE_CHECKING:
         log_similarity,
     )
     from naslid_toolkit.partition.split import Split, SplitConfig, choose_split, split_by
+    from naslid_toolkit.partition.stability import split_stability
+    from naslid_toolkit.partition.store import NeighbourStore
     from naslid_toolkit.partition.tree import SplitTree
     from naslid_toolkit.progress import ProgressDisplay
     from naslid_toolkit.runtime import generator
     from naslid_toolkit.search.config import RunConfig, load_task, load_truth
     from naslid_toolkit.search.evolution import EvolutionConfig, evolve
     from naslid_toolkit.search.few_shot import few_shot_search
-    from naslid_toolkit.search.result import FewShotRun, load_run
+    from naslid_toolkit.search.result import FewShotRun, load_neighbours, load_run
     from naslid_toolkit.search.storage import RunStore
     from naslid_toolkit.space.architecture import Architecture
     from naslid_toolkit.space.nasbench201 import (
@@ -46,6 +53,7 @@ __version__ = "0.1.0"
 
 _HOMES: Final = {
     "Architecture": "space.architecture",
+    "ESTIMATORS": "lid.estimators",
     "EvolutionConfig": "search.evolution",
     "ExhaustiveGrouping": "partition.grouping",
     "FewShotRun": "search.result",
@@ -53,15 +61,18 @@ _HOMES: Final = {
     "Images": "datasets",
     "LIDCriterion": "partition.criteria",
     "LIDProfile": "lid.profile",
+    "LayerDistances": "lid.profile",
     "LeafScore": "evaluation.scores",
     "MaximumLikelihood": "lid.likelihood",
     "NaslidError": "errors",
+    "NeighbourStore": "partition.store",
     "ProgressDisplay": "progress",
     "RandomCriterion": "partition.criteria",
     "RankCorrelation": "evaluation.ranking",
     "ReferenceTable": "evaluation.benchmark",
     "RunConfig": "search.config",
     "RunStore": "search.storage",
+    "ScikitDimension": "lid.geometry",
     "SearchSpace": "space.search_space",
     "Skeleton": "supernet.network",
     "Split": "partition.split",
@@ -70,7 +81,9 @@ _HOMES: Final = {
     "Supernet": "supernet.network",
     "TrainingConfig": "supernet.training",
     "accuracy": "supernet.training",
+    "bootstrap_profile": "lid.bootstrap",
     "choose_split": "partition.split",
+    "compare_profiles": "lid.bootstrap",
     "compare_rankings": "evaluation.ranking",
     "correlation_similarity": "partition.similarity",
     "cosine_similarity": "partition.similarity",
@@ -84,19 +97,25 @@ _HOMES: Final = {
     "lid_profile": "lid.measure",
     "load_digits": "datasets",
     "load_image_parquet": "datasets",
+    "load_neighbours": "search.result",
     "load_reference": "evaluation.benchmark",
     "load_run": "search.result",
     "load_task": "search.config",
     "load_truth": "search.config",
     "log_similarity": "partition.similarity",
+    "measure_distances": "lid.measure",
     "nasbench201": "space.nasbench201",
+    "pairwise_distances": "lid.gram",
     "parse_architecture": "space.nasbench201",
+    "sample_manifold": "lid.manifolds",
     "score_architectures": "evaluation.scores",
     "split_by": "partition.split",
+    "split_stability": "partition.stability",
     "train": "supernet.training",
 }
 
 __all__ = [
+    "ESTIMATORS",
     "Architecture",
     "EvolutionConfig",
     "ExhaustiveGrouping",
@@ -105,15 +124,18 @@ __all__ = [
     "Images",
     "LIDCriterion",
     "LIDProfile",
+    "LayerDistances",
     "LeafScore",
     "MaximumLikelihood",
     "NaslidError",
+    "NeighbourStore",
     "ProgressDisplay",
     "RandomCriterion",
     "RankCorrelation",
     "ReferenceTable",
     "RunConfig",
     "RunStore",
+    "ScikitDimension",
     "SearchSpace",
     "Skeleton",
     "Split",
@@ -122,7 +144,9 @@ __all__ = [
     "Supernet",
     "TrainingConfig",
     "accuracy",
+    "bootstrap_profile",
     "choose_split",
+    "compare_profiles",
     "compare_rankings",
     "correlation_similarity",
     "cosine_similarity",
@@ -136,15 +160,20 @@ __all__ = [
     "lid_profile",
     "load_digits",
     "load_image_parquet",
+    "load_neighbours",
     "load_reference",
     "load_run",
     "load_task",
     "load_truth",
     "log_similarity",
+    "measure_distances",
     "nasbench201",
+    "pairwise_distances",
     "parse_architecture",
+    "sample_manifold",
     "score_architectures",
     "split_by",
+    "split_stability",
     "train",
 ]
 

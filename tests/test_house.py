@@ -16,13 +16,15 @@ PACKAGE = ROOT / "naslid_toolkit"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 PUBLIC = """
-Architecture EvolutionConfig ExhaustiveGrouping FewShotRun ImageTask Images LIDCriterion LIDProfile
-LeafScore MaximumLikelihood NaslidError ProgressDisplay RandomCriterion RankCorrelation
-ReferenceTable RunConfig RunStore SearchSpace Skeleton Split SplitConfig SplitTree Supernet
-TrainingConfig accuracy choose_split compare_rankings correlation_similarity cosine_similarity
-euclidean_similarity evolve few_shot_search format_architecture generator kendall_tau lid_mle
-lid_profile load_digits load_image_parquet load_reference load_run load_task load_truth
-log_similarity nasbench201 parse_architecture score_architectures split_by train
+ESTIMATORS Architecture EvolutionConfig ExhaustiveGrouping FewShotRun ImageTask Images LIDCriterion
+LIDProfile LayerDistances LeafScore MaximumLikelihood NaslidError NeighbourStore ProgressDisplay
+RandomCriterion RankCorrelation ReferenceTable RunConfig RunStore ScikitDimension SearchSpace
+Skeleton Split SplitConfig SplitTree Supernet TrainingConfig accuracy bootstrap_profile choose_split
+compare_profiles compare_rankings correlation_similarity cosine_similarity euclidean_similarity
+evolve few_shot_search format_architecture generator kendall_tau lid_mle lid_profile load_digits
+load_image_parquet load_neighbours load_reference load_run load_task load_truth log_similarity
+measure_distances nasbench201 pairwise_distances parse_architecture sample_manifold
+score_architectures split_by split_stability train
 """
 
 

@@ -26,11 +26,14 @@ class Neighbours:
     squared
         Shape ``(..., points, k)``, float64, ascending, the point itself left out by its index.
         NaN for a point that equals an earlier one, infinite where there is no such neighbour.
+    index
+        Which points they are, of the same shape.
     found
         Neighbours that exist, at most ``k``: distinct points less one. Shape ``(...,)``.
     """
 
     squared: Float[Tensor, "*layers points k"]
+    index: Int[Tensor, "*layers points k"]
     found: Int[Tensor, "*layers"]
 
 
@@ -124,10 +127,10 @@ class Distances:
         if copies is not None:
             square.masked_fill_(copies[..., None, :], math.inf)
             found = (points - 1 - copies.sum(dim=-1)).clamp_max(k)
-        squared = _smallest(square, k).double()
+        squared, index = _smallest(square, k)
         if copies is not None:
             squared.masked_fill_(copies[..., None], math.nan)
-        return Neighbours(squared, found)
+        return Neighbours(squared, index, found)
 
     def check_k(self, k: int) -> None:
         """Raise a ShapeError if there are too few points for ``k``."""
@@ -151,6 +154,12 @@ class Distances:
         part = self.square().index_select(-1, chosen).index_select(-2, chosen)
         return replace(self, pairs=condensed(part))
 
+    def flat(self) -> "Distances":
+        """Return the same layers along one dimension."""
+        ends = [(-1, self.pairs.shape[-1])] + [(-1,)] * (len(fields(self)) - 1)
+        columns = zip(fields(self), ends, strict=True)
+        return Distances(*(getattr(self, f.name).reshape(end) for f, end in columns))
+
     def to(self, place: torch.device | torch.dtype | str) -> "Distances":
         """Return the record on another device, or with its pairs rounded to another dtype."""
         if not isinstance(place, torch.dtype):
@@ -167,7 +176,9 @@ class Distances:
 
     def __getitem__(self, index: object) -> "Distances":
         """Return some of the layers, as the index would select them from ``exponent``."""
-        return Distances(*(getattr(self, f.name)[index] for f in fields(self)))
+        place = index if isinstance(index, tuple) else (index,)
+        first, *others = (getattr(self, f.name) for f in fields(self))
+        return Distances(first[*place, :], *(other[place] for other in others))
 
     @classmethod
     def stack(cls, parts: Sequence["Distances"]) -> "Distances":
@@ -195,14 +206,17 @@ def condensed(
 
 def _smallest(
     values: Float[Tensor, "*layers points n"], k: int
-) -> Float[Tensor, "*layers points k"]:
-    """Return the ``k`` smallest in each row, ascending; none may be negative.
+) -> tuple[Float[Tensor, "*layers points k"], Int[Tensor, "*layers points k"]]:
+    """Return the ``k`` smallest in each row, ascending, in float64, and where they are.
+
+    None may be negative.
 
     Non-negative floats are in the order of their bits, and integers are sorted three times
     faster than floats, which might be NaN.
     """
     bits = values.view(torch.int64 if values.dtype == torch.float64 else torch.int32)
-    return bits.topk(k, dim=-1, largest=False, sorted=True).values.view(values.dtype)
+    smallest, index = bits.topk(k, dim=-1, largest=False, sorted=True)
+    return smallest.view(values.dtype).double(), index
 
 
 @lru_cache(maxsize=16)

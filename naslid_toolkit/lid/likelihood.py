@@ -152,7 +152,7 @@ class MaximumLikelihood:
         self,
         sums: Float[Tensor, "*layers points"],
         found: Int[Tensor, "*layers"],
-        weights: Float[Tensor, "*layers points"] | None = None,
+        weights: Float[Tensor, "*#layers points"] | None = None,
     ) -> LayerEstimate:
         """Return the LID of each layer from the log-ratio sums of its points.
 

@@ -1,89 +1,27 @@
 """What is measured of every operation of an edge: the evidence on which a split rests."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol, runtime_checkable
+from typing import Literal, Protocol, TypeVar, runtime_checkable
 
-import numpy as np
-import pandas as pd
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
-from naslid_toolkit.errors import ConfigError, DataError, NaslidError, SpaceError
+from naslid_toolkit.errors import ConfigError, NaslidError, SpaceError
+from naslid_toolkit.lid.distances import Distances
 from naslid_toolkit.lid.estimators import ESTIMATORS
 from naslid_toolkit.lid.likelihood import LIDEstimator
-from naslid_toolkit.lid.measure import lid_profile
-from naslid_toolkit.lid.profile import LIDProfile
+from naslid_toolkit.lid.measure import measure_distances
+from naslid_toolkit.lid.profile import LayerDistances, LIDProfile
+from naslid_toolkit.partition.evidence import EdgeEvidence
+from naslid_toolkit.partition.store import MeasuredEdge, NeighbourStore
 from naslid_toolkit.runtime import OnEvent, WorkDone, generator, ignore_event
 from naslid_toolkit.space.architecture import Architecture, live_edges, live_part
 from naslid_toolkit.space.search_space import SearchSpace
 from naslid_toolkit.supernet.network import Supernet
 
 _TRIES = 1000  # draws of a connected path before a space counts as disconnected
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class EdgeEvidence:
-    """What a criterion measured of the operations of one edge.
-
-    Parameters
-    ----------
-    edge
-        The edge, counted from 0.
-    operations
-        Its operations, in the order of the vectors.
-    entries
-        What the entries of a vector are: the layers, for LID.
-    contexts
-        The architectures whose other edges the operations were tried with.
-    vectors
-        Shape ``(contexts, operations, entries)``, float64; NaN where undefined.
-    undefined
-        Points without a defined value, same shape.
-    """
-
-    edge: int
-    operations: tuple[str, ...]
-    entries: tuple[str, ...]
-    contexts: tuple[str, ...]
-    vectors: Float[Tensor, "contexts operations entries"]
-    undefined: Int[Tensor, "contexts operations entries"]
-
-    def to_frame(self) -> pd.DataFrame:
-        """Return one row for each context, operation and layer."""
-        index = pd.MultiIndex.from_product(
-            [self.contexts, self.operations, self.entries],
-            names=["context", "operation", "layer"],
-        )
-        frame = pd.DataFrame(
-            {"lid": self.vectors.flatten().numpy(), "undefined": self.undefined.flatten().numpy()},
-            index=index,
-        ).reset_index()
-        frame.insert(0, "edge", self.edge)
-        return frame
-
-    @classmethod
-    def from_frame(cls, frame: pd.DataFrame) -> "EdgeEvidence":
-        """Return the evidence of one edge that :meth:`to_frame` wrote.
-
-        Raises
-        ------
-        DataError
-            If rows are missing.
-        """
-        names = [tuple(frame[c].unique()) for c in ("context", "operation", "layer")]
-        shape = tuple(len(values) for values in names)
-        if len(frame) != np.prod(shape):
-            raise DataError(f"evidence of {len(frame)} rows, expected {shape} of them")
-        return cls(
-            edge=int(frame["edge"].iloc[0]),
-            operations=names[1],
-            entries=names[2],
-            contexts=names[0],
-            vectors=torch.from_numpy(frame["lid"].to_numpy(copy=True)).reshape(shape),
-            undefined=torch.from_numpy(frame["undefined"].to_numpy(copy=True)).reshape(shape),
-        )
 
 
 @runtime_checkable
@@ -101,6 +39,10 @@ class Criterion(Protocol):
     ) -> tuple[EdgeEvidence, ...]:
         """Return the evidence of each edge, in order."""
         ...  # pragma: no cover
+
+
+Choice = Architecture | SearchSpace
+Measured = TypeVar("Measured")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -122,7 +64,7 @@ class LIDCriterion:
     k
         Neighbours.
     estimator
-        Turns neighbour distances into the LID of a layer.
+        Turns the distances of a layer into its LID.
     others
         ``"path"``: the other edges hold the sampled path's operation; ``"all"``: the sum of
         all allowed operations (there is one context then).
@@ -144,18 +86,16 @@ class LIDCriterion:
         if self.contexts < 1:
             raise ConfigError(f"at least one context is needed, got {self.contexts}")
 
-    def profile(self, choice: Architecture | SearchSpace) -> LIDProfile:
+    def profile(self, choice: Choice) -> LIDProfile:
         """Return the profile of one path, or of a sub-space's sum of operations."""
+        return self.distances(choice).profile(k=self.k, estimator=self.estimator)
+
+    def distances(self, choice: Choice, *, dtype: torch.dtype = torch.float64) -> LayerDistances:
+        """Return the distances at every layer of a path, or of a sub-space's sum."""
         if isinstance(choice, Architecture):
             choice = self.supernet.space.only(choice)
         network = self.supernet.view(choice)
-        return lid_profile(
-            network,
-            self.probe,
-            layers=network.layer_names,
-            k=self.k,
-            estimator=self.estimator,
-        )
+        return measure_distances(network, self.probe, layers=network.layer_names, dtype=dtype)
 
     def __call__(
         self,
@@ -166,54 +106,103 @@ class LIDCriterion:
         seed: int,
         on_event: OnEvent = ignore_event,
     ) -> tuple[EdgeEvidence, ...]:
-        """Measure the operations of each edge of ``space``."""
-        count = self.contexts if self.others == "path" else 1
-        bases = connected_paths(space, count, seed=seed)
-        known: dict[Architecture | SearchSpace, LIDProfile] = {}
-        evidence: list[EdgeEvidence] = []
-        for number, edge in enumerate(edges, start=1):
-            rows = [
-                [self._measured(space, base, edge, o, known) for o in space.allowed[edge]]
-                for base in bases
-            ]
-            evidence.append(_evidence(space, edge, bases, rows))
-            on_event(WorkDone("measuring LID", number, len(edges), "edges"))
-        return tuple(evidence)
+        """Measure the operations of each edge of ``space``; the distances are not kept."""
+        plan = self._plan(space, edges, seed=seed)
+        profiles = plan.measure(self.profile, on_event)
+        return tuple(
+            EdgeEvidence(
+                edge=edge.edge,
+                operations=edge.operations,
+                entries=profiles[0].layers,
+                contexts=edge.contexts,
+                vectors=_arranged([profile.lid for profile in profiles], edge),
+                undefined=_arranged([profile.undefined for profile in profiles], edge),
+            )
+            for edge in plan.edges
+        )
 
-    def _measured(
+    def measure(
         self,
         space: SearchSpace,
-        base: Architecture,
-        edge: int,
-        operation: str,
-        known: dict[Architecture | SearchSpace, LIDProfile],
-    ) -> LIDProfile:
-        """Measure one operation in one context, unless the same network is known already."""
-        path = base.replace(edge, operation)
-        key: Architecture | SearchSpace = live_part(space.edges, path)
-        choice: Architecture | SearchSpace = path
-        if self.others == "all":
-            key = choice = space.with_allowed(edge, (operation,))
-        if key not in known:
+        edges: Sequence[int],
+        *,
+        seed: int,
+        on_event: OnEvent = ignore_event,
+    ) -> NeighbourStore:
+        """Measure the operations of each edge of ``space`` and keep the distances.
+
+        Parameters
+        ----------
+        space
+            The space to split, within the supernet's.
+        edges
+            The edges to measure.
+        seed
+            Seed of the contexts.
+        on_event
+            Receives the progress.
+
+        Returns
+        -------
+        NeighbourStore
+            In float32; ``.evidence(k=..., estimator=...)`` is what calling the criterion gives,
+            up to that rounding.
+        """
+        plan = self._plan(space, edges, seed=seed)
+        kept = plan.measure(lambda choice: self.distances(choice, dtype=torch.float32), on_event)
+        together = Distances.stack([item.distances for item in kept])
+        return NeighbourStore(kept[0].layers, plan.edges, together)
+
+    def _plan(self, space: SearchSpace, edges: Sequence[int], *, seed: int) -> "_Plan":
+        """List the different networks to measure, and which of them stands for what."""
+        count = self.contexts if self.others == "path" else 1
+        bases = connected_paths(space, count, seed=seed)
+        places: dict[Choice, int] = {}
+        choices: list[tuple[Choice, str]] = []
+        measured = []
+        for edge in edges:
+            rows = []
+            for base in bases:
+                row = []
+                for operation in space.allowed[edge]:
+                    path = base.replace(edge, operation)
+                    key: Choice = live_part(space.edges, path)
+                    choice: Choice = path
+                    if self.others == "all":
+                        key = choice = space.with_allowed(edge, (operation,))
+                    label = f"{operation!r} on edge {space.edge_name(edge)}"
+                    if key not in places:
+                        places[key] = len(choices)
+                        choices.append((choice, label))
+                    row.append(places[key])
+                rows.append(tuple(row))
+            names = tuple(f"{i} {base}" for i, base in enumerate(bases))
+            measured.append(MeasuredEdge(edge, space.allowed[edge], names, tuple(rows)))
+        return _Plan(tuple(choices), tuple(measured))
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """The networks to measure, each with the first thing it stands for, and all they stand for."""
+
+    choices: tuple[tuple[Choice, str], ...]
+    edges: tuple[MeasuredEdge, ...]
+
+    def measure(self, look: Callable[[Choice], Measured], on_event: OnEvent) -> list[Measured]:
+        """Look at each network once."""
+        found = []
+        for number, (choice, label) in enumerate(self.choices, start=1):
             try:
-                known[key] = self.profile(choice)
+                found.append(look(choice))
             except NaslidError as error:
-                error.add_note(f"while measuring {operation!r} on edge {space.edge_name(edge)}")
+                error.add_note(f"while measuring {label}")
                 raise
-        return known[key]
+            on_event(WorkDone("measuring LID", number, len(self.choices), "networks"))
+        return found
 
 
-def _evidence(
-    space: SearchSpace, edge: int, bases: Sequence[Architecture], rows: list[list[LIDProfile]]
-) -> EdgeEvidence:
-    return EdgeEvidence(
-        edge=edge,
-        operations=space.allowed[edge],
-        entries=rows[0][0].layers,
-        contexts=tuple(f"{i} {base}" for i, base in enumerate(bases)),
-        vectors=torch.stack([torch.stack([p.lid for p in row]) for row in rows]),
-        undefined=torch.stack([torch.stack([p.undefined for p in row]) for row in rows]),
-    )
+def _arranged(values: Sequence[Tensor], edge: MeasuredEdge) -> Tensor:
+    return torch.stack(list(values))[torch.tensor(edge.networks)]
 
 
 def connected_paths(space: SearchSpace, count: int, *, seed: int) -> tuple[Architecture, ...]:

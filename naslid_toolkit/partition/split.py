@@ -10,7 +10,8 @@ from torch import Tensor
 
 from naslid_toolkit.errors import ConfigError, SpaceError, nearest_name
 from naslid_toolkit.lid.estimators import ESTIMATORS
-from naslid_toolkit.partition.criteria import Criterion, EdgeEvidence
+from naslid_toolkit.partition.criteria import Criterion
+from naslid_toolkit.partition.evidence import EdgeEvidence
 from naslid_toolkit.partition.grouping import ExhaustiveGrouping, Grouping, Objective
 from naslid_toolkit.partition.similarity import (
     SIMILARITIES,
@@ -44,6 +45,9 @@ class SplitConfig:
         What the other edges hold: the sampled ``"path"``, or the sum of ``"all"`` operations.
     estimator, similarity
         Names of the LID estimator and the similarity.
+    keep_distances
+        Whether a run keeps the distances behind its splits, to change ``k`` and estimator
+        afterwards: 32 KiB for each layer, batch and measured network of 128 points.
     objective, edge_score, balanced
         See :class:`~naslid_toolkit.partition.grouping.ExhaustiveGrouping`.
 
@@ -61,6 +65,7 @@ class SplitConfig:
     others: Literal["path", "all"] = "path"
     estimator: str = "harmonic"
     similarity: str = "log"
+    keep_distances: bool = True
     objective: Objective = "separation"
     edge_score: Objective = "separation"
     balanced: bool = False

@@ -1,15 +1,16 @@
 """LID curves: the dimensionality of the features, layer by layer."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import plotly.graph_objects as go
 import torch
 from torch import Tensor
 
+from naslid_toolkit.lid.bootstrap import ProfileInterval
 from naslid_toolkit.lid.profile import LIDProfile
-from naslid_toolkit.partition.criteria import EdgeEvidence
+from naslid_toolkit.partition.evidence import EdgeEvidence
 from naslid_toolkit.plots._theme import finish, short, style_of
 
 
@@ -28,13 +29,17 @@ class LIDCurve:
     undefined: tuple[int, ...]
 
 
-def lid_curves(source: Mapping[str, LIDProfile] | EdgeEvidence) -> tuple[LIDCurve, ...]:
+Source = Mapping[str, LIDProfile | ProfileInterval] | EdgeEvidence
+
+
+def lid_curves(source: Source) -> tuple[LIDCurve, ...]:
     """Return the curves to draw.
 
     Parameters
     ----------
     source
-        Profiles by name (mean and standard error over their probe batches), or what was
+        Profiles by name: mean and standard error over their probe batches, or the bootstrap's
+        error of a :class:`~naslid_toolkit.lid.bootstrap.ProfileInterval`. Or what was
         measured of an edge: one curve an operation (mean and standard error over the contexts,
         the sampled paths).
 
@@ -48,10 +53,14 @@ def lid_curves(source: Mapping[str, LIDProfile] | EdgeEvidence) -> tuple[LIDCurv
             _curve(o, source.entries, source.vectors[:, i], source.undefined[:, i].sum(0))
             for i, o in enumerate(source.operations)
         )
-    return tuple(
-        _curve(name, profile.layers, profile.by_batch, profile.undefined)
-        for name, profile in source.items()
-    )
+    curves = []
+    for name, item in source.items():
+        profile = item.profile if isinstance(item, ProfileInterval) else item
+        curve = _curve(name, profile.layers, profile.by_batch, profile.undefined)
+        if isinstance(item, ProfileInterval):
+            curve = replace(curve, error=tuple(item.error.tolist()))
+        curves.append(curve)
+    return tuple(curves)
 
 
 def _curve(name: str, layers: tuple[str, ...], values: Tensor, undefined: Tensor) -> LIDCurve:
@@ -69,9 +78,7 @@ def _curve(name: str, layers: tuple[str, ...], values: Tensor, undefined: Tensor
     )
 
 
-def plot_lid(
-    source: Mapping[str, LIDProfile] | EdgeEvidence, *, title: str = "LID curves"
-) -> go.Figure:
+def plot_lid(source: Source, *, title: str = "LID curves") -> go.Figure:
     """Draw LID curves with error bars of one standard error.
 
     Parameters

@@ -20,6 +20,7 @@ from naslid_toolkit.partition.criteria import (
     LIDCriterion,
     RandomCriterion,
 )
+from naslid_toolkit.partition.evidence import EdgeEvidence
 from naslid_toolkit.partition.similarity import SIMILARITIES
 from naslid_toolkit.partition.split import split_by
 from naslid_toolkit.partition.tree import SplitTree
@@ -274,10 +275,7 @@ class _Work:
         evidence = self.store.load_evidence(node.name)
         if not evidence:
             seed = derive_seed(self.config.seed, "split", node.name)
-            criterion = self.criterion(network)
-            evidence = criterion(
-                node.space, node.space.unsplit_edges, seed=seed, on_event=self.emit
-            )
+            evidence = self.measure(node, self.criterion(network), seed)
             self.store.save_evidence(node.name, evidence)
         similarity = SIMILARITIES[settings.similarity]
         split = split_by(evidence, similarity=similarity, grouping=settings.grouping)
@@ -294,6 +292,15 @@ class _Work:
             )
         )
         return tree
+
+    def measure(self, node: SplitTree, criterion: Criterion, seed: int) -> tuple[EdgeEvidence, ...]:
+        """Measure the edges of a node; keep the distances if the settings say so."""
+        edges = node.space.unsplit_edges
+        if not (isinstance(criterion, LIDCriterion) and self.config.split.keep_distances):
+            return criterion(node.space, edges, seed=seed, on_event=self.emit)
+        kept = criterion.measure(node.space, edges, seed=seed, on_event=self.emit)
+        self.store.save_neighbours(node.name, kept)
+        return kept.evidence(k=criterion.k, estimator=criterion.estimator)
 
     def criterion(self, network: Supernet) -> Criterion:
         """Return the criterion that measures a supernet's edges."""

@@ -9,7 +9,8 @@ import pandas as pd
 
 from naslid_toolkit.errors import DataError, SpaceError
 from naslid_toolkit.evaluation.ranking import compare_rankings
-from naslid_toolkit.partition.criteria import EdgeEvidence
+from naslid_toolkit.partition.evidence import EdgeEvidence
+from naslid_toolkit.partition.store import NeighbourStore
 from naslid_toolkit.partition.tree import SplitTree
 from naslid_toolkit.search.config import RunConfig
 from naslid_toolkit.search.evolution import Evaluated, SearchHistory
@@ -84,6 +85,30 @@ def load_run(folder: str | Path) -> FewShotRun:
         If the folder is not a run's, a file is damaged, or the run is not finished.
     """
     return read_run(RunStore.open(folder))
+
+
+def load_neighbours(folder: str | Path, node: str = "root") -> NeighbourStore:
+    """Return the distances behind the split of a node of a run, finished or not.
+
+    Parameters
+    ----------
+    folder
+        The folder of the run.
+    node
+        A node that was split, such as ``"root"`` or ``"root-0"``.
+
+    Raises
+    ------
+    DataError
+        If the folder is not a run's, the file is damaged, or nothing was kept for this node.
+    """
+    kept = RunStore.open(folder).load_neighbours(node)
+    if kept is None:
+        raise DataError(
+            f"the run in {folder} keeps no distances of node {node!r}: it was not split by LID, "
+            f"or with split.keep_distances = false"
+        )
+    return kept
 
 
 def read_run(store: RunStore) -> FewShotRun:

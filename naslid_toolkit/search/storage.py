@@ -16,13 +16,14 @@ import pandas as pd
 import pyarrow as pa
 import tomli_w
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from naslid_toolkit.errors import ConfigError, DataError, NaslidError
 from naslid_toolkit.evaluation.scores import Score
-from naslid_toolkit.partition.criteria import EdgeEvidence
+from naslid_toolkit.partition.evidence import EdgeEvidence
+from naslid_toolkit.partition.store import NeighbourStore
 from naslid_toolkit.partition.tree import SplitTree
 from naslid_toolkit.runtime import Event, append_json_line, read_json_lines, replacing
 from naslid_toolkit.search.config import RunConfig
@@ -38,8 +39,9 @@ class RunStore:
     """The folder of a run.
 
     ``config.toml``, ``environment.json``, ``events.jsonl``, ``tree.json``,
-    ``profiles/NODE.parquet``, ``evaluations/METHOD.jsonl``, ``scores.parquet``,
-    ``history.parquet``, ``weights/NODE.safetensors``. Files appear complete or not at all.
+    ``profiles/NODE.parquet``, ``distances/NODE.safetensors``,
+    ``evaluations/METHOD.jsonl``, ``scores.parquet``, ``history.parquet``,
+    ``weights/NODE.safetensors``. Files appear complete or not at all.
     """
 
     folder: Path
@@ -147,6 +149,27 @@ class RunStore:
             return ()
         with self._damaged(f"profiles/{node}.parquet", "LID profiles"):
             return tuple(EdgeEvidence.from_frame(part) for _, part in frame.groupby("edge"))
+
+    def save_neighbours(self, node: str, kept: NeighbourStore) -> None:
+        """Write the distances behind the split of a node."""
+        with replacing(self.folder / "distances" / f"{node}.safetensors") as temporary:
+            save_file(kept.tensors(), temporary, metadata={"store": kept.description()})
+
+    def load_neighbours(self, node: str) -> NeighbourStore | None:
+        """Return the distances behind the split of a node; None if they were not kept.
+
+        Raises
+        ------
+        DataError
+            If the file is damaged.
+        """
+        name = f"distances/{node}.safetensors"
+        if not (self.folder / name).exists():
+            return None
+        with self._damaged(name, "neighbour distances"):
+            with safe_open(self.folder / name, framework="pt") as handle:
+                description = (handle.metadata() or {})["store"]
+            return NeighbourStore.restored(load_file(self.folder / name), description)
 
     # -- tables ---------------------------------------------------------------------------
 

@@ -2,7 +2,8 @@ import pytest
 import torch
 
 from naslid_toolkit.errors import ConfigError, SpaceError
-from naslid_toolkit.partition.criteria import EdgeEvidence, RandomCriterion
+from naslid_toolkit.partition.criteria import RandomCriterion
+from naslid_toolkit.partition.evidence import EdgeEvidence
 from naslid_toolkit.partition.similarity import log_similarity
 from naslid_toolkit.partition.split import MODES, Split, SplitConfig, choose_split, split_by
 from naslid_toolkit.space.nasbench201 import OPERATIONS

@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from naslid_toolkit.evaluation.ranking import kendall_tau
-from naslid_toolkit.lid.measure import lid_profile
+from naslid_toolkit.lid.bootstrap import bootstrap_profile
+from naslid_toolkit.lid.measure import lid_profile, measure_distances
 from naslid_toolkit.partition.criteria import RandomCriterion
 from naslid_toolkit.partition.split import choose_split
 from naslid_toolkit.partition.tree import SplitTree
@@ -40,7 +41,19 @@ def test_a_curve_is_the_mean_over_contexts_with_its_error(run):
     assert curves[2].error[1] == pytest.approx(float(values.std() / math.sqrt(len(values))))
 
 
-def test_curves_of_profiles_leave_undefined_layers_open(supernet, digits):
+def test_an_interval_is_drawn_with_its_own_error(supernet, digits):
+    probe = digits.probe(batches=2, points=40, seed=0)
+    path = supernet.path(Architecture(("nor_conv_3x3",) * 6))
+    measured = measure_distances(path, probe, layers=path.layer_names)
+    interval = bootstrap_profile(measured, k=10, replicates=20, seed=0)
+
+    (curve,) = lid_curves({"path": interval})
+
+    assert curve.error == tuple(interval.error.tolist())
+    assert curve.lid == tuple(interval.lid.tolist())
+
+
+def test_curves_of_profiles_show_a_dead_network_as_zero(supernet, digits):
     dead = supernet.path(Architecture(("none",) * 6))
     probe = digits.probe(batches=1, points=40, seed=0)
     profile = lid_profile(dead, probe, layers=dead.layer_names, k=10)
@@ -48,7 +61,8 @@ def test_curves_of_profiles_leave_undefined_layers_open(supernet, digits):
     (curve,) = lid_curves({"dead": profile})
     figure = plot_lid({"dead": profile})
 
-    assert all(math.isnan(value) for value in (*curve.lid, *curve.error))
+    assert curve.lid == (0.0,) * 5  # one point has no dimension
+    assert all(math.isnan(value) for value in curve.error)
     assert curve.undefined == (40,) * 5
     assert "LID" in figure.layout.yaxis.title.text
     assert "dimensionless" in figure.layout.yaxis.title.text

@@ -1,0 +1,74 @@
+"""What was measured of the operations of one edge: the evidence on which a split rests."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from naslid_toolkit.errors import DataError
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EdgeEvidence:
+    """What a criterion measured of the operations of one edge.
+
+    Parameters
+    ----------
+    edge
+        The edge, counted from 0.
+    operations
+        Its operations, in the order of the vectors.
+    entries
+        What the entries of a vector are: the layers, for LID.
+    contexts
+        The architectures whose other edges the operations were tried with.
+    vectors
+        Shape ``(contexts, operations, entries)``, float64; NaN where undefined.
+    undefined
+        Points without a defined value, same shape.
+    """
+
+    edge: int
+    operations: tuple[str, ...]
+    entries: tuple[str, ...]
+    contexts: tuple[str, ...]
+    vectors: Float[Tensor, "contexts operations entries"]
+    undefined: Int[Tensor, "contexts operations entries"]
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return one row for each context, operation and layer."""
+        index = pd.MultiIndex.from_product(
+            [self.contexts, self.operations, self.entries],
+            names=["context", "operation", "layer"],
+        )
+        frame = pd.DataFrame(
+            {"lid": self.vectors.flatten().numpy(), "undefined": self.undefined.flatten().numpy()},
+            index=index,
+        ).reset_index()
+        frame.insert(0, "edge", self.edge)
+        return frame
+
+    @classmethod
+    def from_frame(cls, frame: pd.DataFrame) -> "EdgeEvidence":
+        """Return the evidence of one edge that :meth:`to_frame` wrote.
+
+        Raises
+        ------
+        DataError
+            If rows are missing.
+        """
+        names = [tuple(frame[c].unique()) for c in ("context", "operation", "layer")]
+        shape = tuple(len(values) for values in names)
+        if len(frame) != np.prod(shape):
+            raise DataError(f"evidence of {len(frame)} rows, expected {shape} of them")
+        return cls(
+            edge=int(frame["edge"].iloc[0]),
+            operations=names[1],
+            entries=names[2],
+            contexts=names[0],
+            vectors=torch.from_numpy(frame["lid"].to_numpy(copy=True)).reshape(shape),
+            undefined=torch.from_numpy(frame["undefined"].to_numpy(copy=True)).reshape(shape),
+        )

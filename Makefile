@@ -32,7 +32,8 @@ pytest: install
 	$(BIN)/python -m pytest -n auto --dist loadfile --cov --cov-report=term:skip-covered
 
 bench: install
-	$(BIN)/python benchmarks/stages.py
+	$(BIN)/python -m benchmarks.lid
+	$(BIN)/python -m benchmarks.stages
 
 clean:
 	rm -rf .venv runs .pytest_cache .mypy_cache .ruff_cache

@@ -9,6 +9,8 @@ process over its state before; that of the forward pass is counted by the alloca
 import argparse
 import gc
 import json
+import math
+import os
 import statistics
 import subprocess
 import sys
@@ -26,10 +28,14 @@ from naslid_toolkit import (
     NeighbourStore,
     Skeleton,
     Supernet,
+    TrainingConfig,
     generator,
     lid_profile,
+    load_digits,
+    load_image_parquet,
     nasbench201,
     pairwise_distances,
+    train,
 )
 from naslid_toolkit.lid.distances import Distances
 from naslid_toolkit.lid.estimators import ESTIMATORS
@@ -53,6 +59,12 @@ def product(rows: torch.Tensor) -> torch.Tensor:
 
 def toolkit(rows: torch.Tensor) -> float:
     return float(HARMONIC(pairwise_distances(rows), k=K).lid)
+
+
+def stacked(rows: torch.Tensor) -> float:
+    """17 layers, estimated together as in a profile."""
+    layers = Distances.stack([pairwise_distances(rows) for _ in range(17)])
+    return float(HARMONIC(layers, k=K).lid[0])
 
 
 def double(rows: torch.Tensor) -> float:
@@ -142,6 +154,7 @@ def single_layers(console: Console, repeats: int) -> None:
         "product": "one product X @ X.T in float32",
         "distances": "toolkit: distances with certificate",
         "toolkit": "toolkit: LID (distances, neighbours, estimate)",
+        "stacked": "toolkit: LID, as one of 17 layers",
         "double": "toolkit: the same in float64",
         "subset": "toolkit: 4096 random features",
         "scikit_dimension": "scikit-dimension MLE",
@@ -151,8 +164,10 @@ def single_layers(console: Console, repeats: int) -> None:
         rows = features(points, count)
         work = {name: partial(run, rows) for name, run in WAYS.items()}
         work["distances"] = partial(pairwise_distances, rows)
-        many = {n: work[n] for n in ("product", "distances", "toolkit")}
-        seconds = interleaved(repeats * (16 if count < 10_000 else 3), many)
+        work["stacked"] = partial(stacked, rows)
+        many = {n: work[n] for n in ("product", "distances", "toolkit", "stacked")}
+        seconds = interleaved(repeats * (8 if count < 10_000 else 1), many)
+        seconds["stacked"] /= 17
         base = seconds["product"]
         rest = {n: w for n, w in work.items() if n not in many or n == "product"}
         slow = interleaved(repeats, rest)
@@ -202,6 +217,16 @@ def forward(console: Console, repeats: int, device: str) -> None:
     console.print(table)
 
 
+def in_steady_memory(options: list[str]) -> None:
+    """Run this file in a process that gives no memory back to the system in between.
+
+    Else a forward pass spends a third of its time on page faults, a different third each time.
+    """
+    steady = {"MALLOC_MMAP_THRESHOLD_": "1000000000", "MALLOC_TRIM_THRESHOLD_": "10000000000"}
+    command = [sys.executable, "-m", "benchmarks.lid", *options]
+    subprocess.run(command, check=True, env={**os.environ, **steady}, stderr=subprocess.DEVNULL)
+
+
 def synchronise(device: str) -> None:
     if device == "cuda":
         torch.cuda.synchronize()
@@ -244,25 +269,25 @@ def slider(console: Console, repeats: int) -> None:
     console.print(table)
 
 
-def subset_error(console: Console) -> None:
-    """How far random features move the LID of real layers (digits supernet, untrained)."""
-    network = Supernet(nasbench201(), Skeleton(channels=16, cells=2), seed=0)
-    images = torch.rand(128, 3, 32, 32, generator=generator(0, "images"))
-    table = Table("random features", "root mean square error", "largest", "bias")
+def subset_error(console: Console, images: str | None) -> None:
+    """How far random features move the LID of the wide layers of a trained supernet."""
+    task = load_image_parquet(images, limit=3000) if images else load_digits(canvas=32)
+    size = Skeleton(channels=16, cells=2, image_shape=task.image_shape)
+    network = Supernet(nasbench201(), size, seed=0)
+    train(network, task.train, TrainingConfig(epochs=3), seed=0)
+    (probe,) = task.probe(batches=1, points=128, seed=0)
+    table = Table("random features", "root mean square error", "largest", "bias", title=task.name)
     for count in (4096, 1024):
         errors = []
         for seed in range(4):
-            path = network.space.sample(generator=generator(seed, "paths"))
-            view = network.path(path)
-            names = [n for n in view.layer_names if n.startswith(("stage1", "stage2"))]
-            whole = lid_profile(view, images, layers=names).lid
-            part = lid_profile(view, images, layers=names, max_features=count).lid
-            errors += [e for e in (part / whole - 1).tolist() if e == e]  # noqa: PLR0124 - NaN
+            view = network.path(network.space.sample(generator=generator(seed, "paths")))
+            wide = [n for n in view.layer_names if n.startswith(("stage1", "stage2"))]
+            whole = lid_profile(view, probe, layers=wide).lid
+            part = lid_profile(view, probe, layers=wide, max_features=count).lid
+            errors += [e for e in (part / whole - 1).tolist() if math.isfinite(e)]
         square = statistics.fmean(e * e for e in errors) ** 0.5
-        biggest = max(map(abs, errors))
-        table.add_row(
-            str(count), f"{square:.2%}", f"{biggest:.1%}", f"{statistics.fmean(errors):+.2%}"
-        )
+        row = [square, max(map(abs, errors)), statistics.fmean(errors)]
+        table.add_row(str(count), *(f"{value:+.2%}" for value in row))
     console.print(table)
 
 
@@ -302,6 +327,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="few repeats")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    parser.add_argument("--images", help="a Parquet file of images for the last table")
+    parser.add_argument("--forward", action="store_true", help="only the forward pass")
     options = parser.parse_args()
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
@@ -309,10 +336,13 @@ def main() -> None:
     if options.device == "cuda":
         on_gpu(console, repeats)
         return
+    if options.forward:
+        forward(console, repeats, "cpu")
+        return
     single_layers(console, repeats)
-    forward(console, repeats, "cpu")
+    in_steady_memory(["--forward"] + ["--quick"] * options.quick)
     slider(console, repeats)
-    subset_error(console)
+    subset_error(console, options.images)
 
 
 if __name__ == "__main__":

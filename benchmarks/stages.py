@@ -1,6 +1,6 @@
 """Time the stages of the demo: ratios within one run, medians of interleaved repeats.
 
-python benchmarks/stages.py [--repeats 5] [--threads 1]
+python -m benchmarks.stages [--repeats 5] [--threads 1]
 """
 
 import argparse

@@ -25,6 +25,7 @@ _ROUNDING: Final = {"float64": 2.0**-48, "float32": 2.0**-24, "tf32": 2.0**-11}
 _PAIRS: Final = 128  # pairs computed anew at a time
 _NOISE: Final = 30.0  # roundings of a point within which its neighbours are not resolved
 _SOME: Final = 10  # neighbours for a first look at the dimension
+_STEEP: Final = 25.0  # sensitivity of a LID of 100, the largest that needs no closer look
 _TINY: Final = 2.0**-80  # squared norms below which float32 products lose bits
 
 
@@ -54,10 +55,11 @@ def pairwise_distances(
         same with tensor cores, for CUDA only.
     max_features
         At most so many features, drawn at random without replacement, the same ones for every
-        layer of the same size; None uses all. An approximation: with 4096 of 16,384 features
-        of NAS-Bench-201 layers (128 images, ``k = 20``) the LID moves by 0.6 % (root mean
-        square; 2 % at most), with 1024 by 1.6 % (5 %); ``benchmarks/lid.py`` measures it.
-        Drawing one batch of images moves it by 4 to 8 %.
+        layer of the same size; None uses all. An approximation, and its error depends on the
+        images: in the wide layers (8,192 and 16,384 features) of a briefly trained supernet,
+        128 CIFAR-10 images and ``k = 20``, 4096 features move the LID by 0.7 % (root mean
+        square; 1.5 % at most), 1024 by 2.3 % (5 %); for noisy digits it is 4 % and 13 %.
+        ``benchmarks/lid.py`` measures it.
     seed
         Seed of the drawn features.
 
@@ -183,45 +185,51 @@ class _Gram:
 
 
 def _streamed_gram(rows: Tensor, word: str, *, exponent: int) -> _Gram:
-    points, count = rows.shape
+    points = len(rows)
     dtype = torch.float64 if word == "float64" else torch.float32
     chunk = _CHUNK // 2 if word == "float64" else _CHUNK
-    buffer = torch.empty(points, min(chunk, count), dtype=dtype, device=rows.device)
     products = torch.zeros(points, points, dtype=torch.float64, device=rows.device)
     partial = torch.zeros(points, points, dtype=dtype, device=rows.device)
-    centres = []
+    edges = [(i, min(i + _BLOCK, points)) for i in range(0, points, _BLOCK)]
+    buffer: Tensor | None = None
+    shift = 0.0
     for block in torch.split(rows, chunk, dim=1):
-        centre = _centre(block, dtype)
-        part = buffer[:, : block.shape[1]]
-        if block.dtype == dtype:
-            torch.sub(block, centre, out=part)
-        else:
-            part.copy_(block).sub_(centre)
+        centre, length = _centre(block, dtype, exponent)
+        part = block
+        if length or exponent or block.dtype != dtype:
+            if buffer is None:
+                buffer = torch.empty(points, block.shape[1], dtype=dtype, device=rows.device)
+            part = buffer[:, : block.shape[1]].copy_(block)
         if exponent:
             part.mul_(2.0**-exponent)
-            centre = centre * 2.0**-exponent
-        centres.append(centre.dot(centre))
-        for start in range(0, points, _BLOCK):
-            below, target = part[start:], partial[start:, start:]
-            target[:_BLOCK].addmm_(below[:_BLOCK], below.T, beta=0)
+        if length:
+            part.sub_(centre)
+            shift += length
+        for start, stop in edges:
+            partial[start:stop, start:].addmm_(part[start:stop], part[start:].T, beta=0)
         products += partial
-    shift = float(torch.stack(centres).double().sum())
     norms = products.diagonal().clone()
     squared = condensed(products.mul_(-2).add_(norms).add_(norms[:, None]))
     return _Gram(norms, float(norms.amax()), squared, shift, exponent)
 
 
-def _centre(block: Tensor, dtype: torch.dtype) -> Tensor:
-    """Return the mean of some of the rows: exact for a constant feature, near for any other.
+def _centre(block: Tensor, dtype: torch.dtype, exponent: int) -> tuple[Tensor, float]:
+    """Return the scaled mean of four rows and its squared length; 0 if it is to be left alone.
 
-    Distances do not depend on what is subtracted, so an approximate mean costs no accuracy.
+    The mean is exact for a constant feature and near for any other. Distances do not depend on
+    what is subtracted, so an approximate mean costs no accuracy; and where it is no longer than
+    the rows are far from it, subtracting would gain less than one bit and is not worth a copy.
     """
-    step = len(block) // 4
-    if step == 0:
-        return block[0].to(dtype)
-    first, second, third, fourth = block[: 4 * step : step].to(dtype)
-    centre: Tensor = ((first + second) + (third + fourth)) / 4
-    return centre
+    step = max(1, len(block) // 4)
+    pivots = block[: 4 * step : step].to(dtype)
+    if len(pivots) < 4:
+        pivots = block[:1].to(dtype).expand(4, -1)
+    if exponent:
+        pivots = pivots * 2.0**-exponent
+    centre: Tensor = ((pivots[0] + pivots[1]) + (pivots[2] + pivots[3])) / 4
+    length = float(centre.dot(centre))
+    away = float((pivots - centre).square_().sum(dim=1).amin())
+    return centre, 0.0 if length <= away else length
 
 
 def _distances(gram: _Gram, rows: Tensor, word: str, *, strict: bool) -> Distances | None:
@@ -232,12 +240,13 @@ def _distances(gram: _Gram, rows: Tensor, word: str, *, strict: bool) -> Distanc
     squared, near = gram.squared, None
     nearest = float(squared.amin())
     kappa = 2 * gram.largest / nearest if nearest > 0 else math.inf
-    if _ROUNDING[word] * kappa > TOLERANCE / 100:  # look closer, pair by pair
+    if _ROUNDING[word] * kappa * _STEEP > TOLERANCE:  # look closer, pair by pair
         left, right = pair_indices(len(rows), rows.device)
         sums = gram.norms[left] + gram.norms[right]
         near = squared <= _NEAR[word] * sums
         kappa = float((sums / squared).masked_fill(near, 1.0).amax())
-        if not _recompute(squared, rows, near, gram.exponent, few_only=strict):
+        some = bool(near.any())
+        if some and not _recompute(squared, rows, near, gram.exponent, few_only=strict):
             return None
     bound = _ROUNDING[word] * (1 + kappa)
     if strict and near is not None and bound * _sensitivity(squared) > TOLERANCE:

@@ -27,7 +27,9 @@ def mixture(seed: int) -> torch.Tensor:
     for dimension in range(2, 12):
         members = (labels == dimension).nonzero().flatten()
         axes = torch.randn(dimension, 30, generator=generator(dimension, "axes"))
-        rows[members] += torch.randn(len(members), dimension, generator=draw) @ axes / dimension**0.5
+        rows[members] += (
+            torch.randn(len(members), dimension, generator=draw) @ axes / dimension**0.5
+        )
     return rows
 
 

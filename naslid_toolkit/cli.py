@@ -21,7 +21,11 @@ from naslid_toolkit.datasets import ImageTask
 from naslid_toolkit.errors import ConfigError, NaslidError, SearchCancelledError, nearest_name
 from naslid_toolkit.evaluation.benchmark import ReferenceTable, load_reference
 from naslid_toolkit.evaluation.truth import build_digits_truth, connected_sample
-from naslid_toolkit.partition.split import MODES
+from naslid_toolkit.lid.estimators import ESTIMATORS
+from naslid_toolkit.lid.likelihood import MaximumLikelihood
+from naslid_toolkit.partition.similarity import SIMILARITIES
+from naslid_toolkit.partition.split import MODES, EdgeCandidate, split_by
+from naslid_toolkit.partition.stability import split_stability
 from naslid_toolkit.progress import ProgressDisplay
 from naslid_toolkit.report import summary_lines, summary_table, write_report
 from naslid_toolkit.runtime import Event
@@ -36,7 +40,7 @@ from naslid_toolkit.search.config import (
     read_toml,
 )
 from naslid_toolkit.search.few_shot import few_shot_search
-from naslid_toolkit.search.result import FewShotRun, load_run
+from naslid_toolkit.search.result import FewShotRun, load_neighbours, load_run
 from naslid_toolkit.search.storage import RunStore
 
 _SETTINGS: Final = ("space", "data", "criterion", "levels", "truth", "truth_column", "seed")
@@ -90,6 +94,7 @@ def _build_parser() -> tuple[_Parser, dict[str, _Parser]]:
         ("search", _search_options, "run a few-shot search"),
         ("evaluate", _evaluate_options, "compare a run's rankings with reference accuracies"),
         ("report", _report_options, "write one HTML page about a run"),
+        ("split", _split_options, "split a node of a run anew, with other choices"),
         ("truth", _truth_options, "train architectures alone, for the digits reference table"),
     ):
         commands[name] = group.add_parser(
@@ -140,6 +145,17 @@ def _run_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", metavar="RUN", help="folder of a finished run")
     parser.add_argument("--truth", metavar="FILE", help="another table of reference accuracies")
     parser.add_argument("--column", metavar="NAME", help="its column of accuracies")
+
+
+def _split_options(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("folder", metavar="RUN", help="folder of a run that kept its distances")
+    add("--node", default="root", metavar="NODE", help="node of the split tree (default: root)")
+    add("--k", type=int, metavar="N", help="neighbours (default: the run's)")
+    add("--estimator", choices=ESTIMATORS, help="LID estimator (default: the run's)")
+    add("--similarity", choices=SIMILARITIES, help="similarity (default: the run's)")
+    add("--replicates", type=int, default=50, metavar="N", help="resamples (default: 50, 0: none)")
+    parser.set_defaults(run=_split)
 
 
 def _truth_options(parser: argparse.ArgumentParser) -> None:
@@ -263,6 +279,51 @@ def _report(options: argparse.Namespace) -> int:
     truth = _truth_of(options, load_run(options.folder))
     _write_report(options.folder, truth)
     return 0
+
+
+def _split(options: argparse.Namespace) -> int:
+    store = RunStore.open(options.folder)
+    kept = load_neighbours(options.folder, options.node)
+    settings, node = store.config.split, store.load_tree().node(options.node)
+    k = options.k or settings.k
+    estimator = ESTIMATORS[options.estimator or settings.estimator]
+    similarity = SIMILARITIES[options.similarity or settings.similarity]
+    split = split_by(
+        kept.evidence(k=k, estimator=estimator), similarity=similarity, grouping=settings.grouping
+    )
+    table = Table("edge", "groups", "score", "chosen in", "grouped alike in")
+    shares: dict[int, tuple[str, str]] = {}
+    if options.replicates and isinstance(estimator, MaximumLikelihood):
+        with Console(stderr=True).status(f"resampling the images {options.replicates} times"):
+            stability = split_stability(
+                kept,
+                k=k,
+                estimator=estimator,
+                similarity=similarity,
+                grouping=settings.grouping,
+                replicates=options.replicates,
+                seed=store.config.seed,
+            )
+        for edge, _, chosen, alike in stability.edges.itertuples(index=False):
+            shares[edge] = f"{chosen:.0%}", f"{alike:.0%}"
+    for candidate in split.candidates:
+        groups = _groups(candidate)
+        name = node.space.edge_name(candidate.edge)
+        label = f"{name} (chosen)" if candidate.edge == split.edge else name
+        row = shares.get(candidate.edge, ("", ""))
+        table.add_row(label, groups, f"{candidate.grouping.score:.3f}", *row)
+    console = Console()
+    console.print(table)
+    trained = node.split
+    if trained is not None:
+        same = trained.edge == split.edge and set(trained.chosen.groups) == set(split.chosen.groups)
+        console.print(f"The run split edge {node.space.edge_name(trained.edge)}", end=" ")
+        console.print("into the same groups." if same else f"otherwise: {_groups(trained.chosen)}")
+    return 0
+
+
+def _groups(candidate: EdgeCandidate) -> str:
+    return " | ".join(", ".join(group) for group in candidate.groups)
 
 
 def _truth(options: argparse.Namespace) -> int:

@@ -93,6 +93,24 @@ def test_another_table_of_references_can_be_named(searched, tmp_path, capsys):
     assert "mine of mine.csv" in capsys.readouterr().out
 
 
+def test_a_split_can_be_questioned_afterwards(searched, capsys):
+    folder = str(searched[0])
+    assert main(["split", folder, "--replicates", "5"]) == 0
+    same = capsys.readouterr().out
+    assert main(["split", folder, "--k", "5", "--estimator", "twonn"]) == 0
+    other = capsys.readouterr().out
+
+    assert "(chosen)" in same
+    assert "%" in same
+    assert "into the same groups." in same.replace("\n", " ")
+    assert "%" not in other
+    assert "The run split edge" in other
+    assert main(["split", folder, "--k", "200"]) == 2
+    assert "k=200 neighbours need" in capsys.readouterr().err
+    assert main(["split", folder, "--node", "root-0"]) == 2
+    assert "keeps no distances of node 'root-0'" in capsys.readouterr().err
+
+
 def test_the_report_is_one_page_that_loads_nothing(searched, tmp_path, capsys):
     folder, _, _ = searched
     copy = tmp_path / "run"

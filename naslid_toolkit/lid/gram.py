@@ -38,10 +38,10 @@ def pairwise_distances(
 ) -> Distances:
     """Compute the squared distances between all points, in one pass over the features.
 
-    The features go in blocks through a centred Gram matrix whose upper triangle alone is
-    computed: float32 products, float64 sums. No copy of them is kept. Pairs so near that
-    cancellation could rule are computed again from their rows, so equal points, and only they,
-    are at distance exactly zero. A certificate bounds what the rest can do to the LID; where
+    The features go in blocks through a Gram matrix whose upper triangle alone is computed: centred
+    where that gains a bit, float32 products, float64 sums. No copy of them is kept. Pairs so near
+    that cancellation could rule are computed again from their rows, so equal points, and only
+    they, are at distance exactly zero. A certificate bounds what the rest can do to the LID; where
     ``"auto"`` finds it above 1e-4, or an overflow, it does the product in float64.
 
     Parameters
@@ -270,8 +270,8 @@ def _sensitivity(squared: Float[Tensor, " pairs"]) -> float:
     if distances.points < 3:
         return math.inf
     neighbours = distances.neighbours(min(_SOME, distances.points - 1))
-    lid = lid_mle(neighbours.squared.sqrt())
-    return max(1.0, 0.25 / float((1 / lid).nanmean()))
+    inverse = float((1 / lid_mle(neighbours.squared.sqrt())).nanmean())
+    return max(1.0, 0.25 / inverse) if inverse else math.inf
 
 
 def _input_rounding(dtype: torch.dtype) -> float:

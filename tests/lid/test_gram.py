@@ -248,6 +248,15 @@ def test_integer_features_give_exact_distances_in_any_order(points, features, se
         assert before.undefined == after.undefined
 
 
+def test_equally_far_points_with_a_copy_need_float64(draw):
+    rows = torch.cat([torch.eye(40), torch.eye(40)[:1]]) * 100
+
+    found = pairwise_distances(rows)
+
+    assert torch.equal(found.pairs == 0, exact(rows) == 0)
+    assert found.pairs[found.pairs > 0].unique().tolist() == [20000.0]
+
+
 def test_random_features_are_the_same_for_every_layer_and_layout(draw):
     images = torch.randn(64, 32, 8, 8, generator=draw)
     last = images.contiguous(memory_format=torch.channels_last)

@@ -214,22 +214,21 @@ def _streamed_gram(rows: Tensor, word: str, *, exponent: int) -> _Gram:
 
 
 def _centre(block: Tensor, dtype: torch.dtype, exponent: int) -> tuple[Tensor, float]:
-    """Return the scaled mean of four rows and its squared length; 0 if it is to be left alone.
+    """Return the scaled mean of two rows and its squared length; 0 if it is to be left alone.
 
     The mean is exact for a constant feature and near for any other. Distances do not depend on
-    what is subtracted, so an approximate mean costs no accuracy; and where it is no longer than
-    the rows are far from it, subtracting would gain less than one bit and is not worth a copy.
+    what is subtracted, so an approximate mean costs no accuracy; and where it is not long against
+    the distance of the two rows, subtracting would gain nothing and is not worth a copy.
     """
-    step = max(1, len(block) // 4)
-    pivots = block[: 4 * step : step].to(dtype)
-    if len(pivots) < 4:
-        pivots = block[:1].to(dtype).expand(4, -1)
+    first, second = block[0].to(dtype), block[len(block) // 2].to(dtype)
     if exponent:
-        pivots = pivots * 2.0**-exponent
-    centre: Tensor = ((pivots[0] + pivots[1]) + (pivots[2] + pivots[3])) / 4
-    length = float(centre.dot(centre))
-    away = float((pivots - centre).square_().sum(dim=1).amin())
-    return centre, 0.0 if length <= away else length
+        first, second = first * 2.0**-exponent, second * 2.0**-exponent
+    lengths = float(first.dot(first)) + float(second.dot(second))
+    product = 2 * float(first.dot(second))
+    if lengths + product <= 2 * (lengths - product):
+        return first, 0.0
+    centre: Tensor = (first + second) / 2
+    return centre, (lengths + product) / 4
 
 
 def _distances(gram: _Gram, rows: Tensor, word: str, *, strict: bool) -> Distances | None:

@@ -288,9 +288,6 @@ def _split(options: argparse.Namespace) -> int:
     k = options.k or settings.k
     estimator = ESTIMATORS[options.estimator or settings.estimator]
     similarity = SIMILARITIES[options.similarity or settings.similarity]
-    split = split_by(
-        kept.evidence(k=k, estimator=estimator), similarity=similarity, grouping=settings.grouping
-    )
     table = Table("edge", "groups", "score", "chosen in", "grouped alike in")
     shares: dict[int, tuple[str, str]] = {}
     if options.replicates and isinstance(estimator, MaximumLikelihood):
@@ -304,8 +301,12 @@ def _split(options: argparse.Namespace) -> int:
                 replicates=options.replicates,
                 seed=store.config.seed,
             )
+        split = stability.split
         for edge, _, chosen, alike in stability.edges.itertuples(index=False):
             shares[edge] = f"{chosen:.0%}", f"{alike:.0%}"
+    else:
+        evidence = kept.evidence(k=k, estimator=estimator)
+        split = split_by(evidence, similarity=similarity, grouping=settings.grouping)
     for candidate in split.candidates:
         groups = _groups(candidate)
         name = node.space.edge_name(candidate.edge)

@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from naslid_toolkit.errors import ConfigError, ShapeError
-from naslid_toolkit.lid.distances import Distances, Neighbours
+from naslid_toolkit.lid.distances import Distances, Neighbours, check_neighbours
 from naslid_toolkit.lid.likelihood import MaximumLikelihood
 from naslid_toolkit.lid.profile import LayerDistances, LIDProfile
 from naslid_toolkit.runtime import generator
@@ -239,7 +239,7 @@ def bootstrap_lids(
         raise ConfigError(f"at least 2 replicates are needed, got {replicates}")
     if not isinstance(estimator, MaximumLikelihood):
         raise ConfigError(f"resampling needs a maximum-likelihood estimator, got {estimator}")
-    distances.check_k(k)
+    check_neighbours(k, distances.points)
     columns = []
     for batch in range(distances.exponent.shape[-2]):
         counts = _multiplicities(distances.points, replicates, seed, batch)

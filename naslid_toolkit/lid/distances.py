@@ -119,7 +119,7 @@ class Distances:
         ShapeError
             If there are too few points for ``k``.
         """
-        self.check_k(k)
+        check_neighbours(k, self.points)
         points = self.points
         square = self._square(math.inf)
         found = torch.full_like(self.exponent, k)
@@ -131,12 +131,6 @@ class Distances:
         if copies is not None:
             squared.masked_fill_(copies[..., None], math.nan)
         return Neighbours(squared, index, found)
-
-    def check_k(self, k: int) -> None:
-        """Raise a ShapeError if there are too few points for ``k``."""
-        points = self.points
-        if not 2 <= k < points:
-            raise ShapeError(f"k={k} neighbours need k >= 2 and more than k points, got {points}")
 
     def subset(self, points: Sequence[int]) -> "Distances":
         """Return the distances between some of the points, in the order given.
@@ -194,6 +188,12 @@ class Distances:
             points = sorted({part.points for part in parts})
             raise ShapeError(f"distances of different shapes cannot be stacked: {points} points")
         return cls(*(torch.stack([getattr(p, f.name) for p in parts]) for f in fields(cls)))
+
+
+def check_neighbours(k: int, points: int) -> None:
+    """Raise a ShapeError if there are too few points for ``k`` neighbours."""
+    if not 2 <= k < points:
+        raise ShapeError(f"k={k} neighbours need k >= 2 and more than k points, got {points}")
 
 
 def condensed(

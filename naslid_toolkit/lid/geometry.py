@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from naslid_toolkit.errors import ConfigError, nearest_name
-from naslid_toolkit.lid.distances import Distances
+from naslid_toolkit.lid.distances import Distances, check_neighbours
 from naslid_toolkit.lid.likelihood import LayerEstimate
 
 Square = Float[Tensor, "points points"]
@@ -245,7 +245,7 @@ def _layer_by_layer(
     ``estimate`` takes the squared distances, in the features' unit, and ``k``, lessened where
     there are too few points; it returns a value for each point, or one alone.
     """
-    distances.check_k(k)
+    check_neighbours(k, distances.points)
     copies = distances.copies()
     shape, points = distances.exponent.shape, distances.points
     squares = distances.square().double().reshape(-1, points, points)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from naslid_toolkit.errors import NaslidError, NaslidWarning, ShapeError
-from naslid_toolkit.lid.distances import Distances
+from naslid_toolkit.lid.distances import Distances, check_neighbours
 from naslid_toolkit.lid.estimators import ESTIMATORS
 from naslid_toolkit.lid.features import (
     Layers,
@@ -77,8 +77,8 @@ def lid_profile(
     torch.Size([3])
     """
     first = images if isinstance(images, Tensor) else next(iter(images), None)
-    if first is not None and not 2 <= k < len(first):
-        raise ShapeError(f"k={k} neighbours need k >= 2 and more than k points, got {len(first)}")
+    if first is not None:
+        check_neighbours(k, len(first))  # before the forward pass
     measured = measure_distances(
         network,
         images,

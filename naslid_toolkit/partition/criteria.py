@@ -109,17 +109,9 @@ class LIDCriterion:
         """Measure the operations of each edge of ``space``; the distances are not kept."""
         plan = self._plan(space, edges, seed=seed)
         profiles = plan.measure(self.profile, on_event)
-        return tuple(
-            EdgeEvidence(
-                edge=edge.edge,
-                operations=edge.operations,
-                entries=profiles[0].layers,
-                contexts=edge.contexts,
-                vectors=_arranged([profile.lid for profile in profiles], edge),
-                undefined=_arranged([profile.undefined for profile in profiles], edge),
-            )
-            for edge in plan.edges
-        )
+        lid = torch.stack([profile.lid for profile in profiles])
+        undefined = torch.stack([profile.undefined for profile in profiles])
+        return tuple(edge.evidence(profiles[0].layers, lid, undefined) for edge in plan.edges)
 
     def measure(
         self,
@@ -199,10 +191,6 @@ class _Plan:
                 raise
             on_event(WorkDone("measuring LID", number, len(self.choices), "networks"))
         return found
-
-
-def _arranged(values: Sequence[Tensor], edge: MeasuredEdge) -> Tensor:
-    return torch.stack(list(values))[torch.tensor(edge.networks)]
 
 
 def connected_paths(space: SearchSpace, count: int, *, seed: int) -> tuple[Architecture, ...]:

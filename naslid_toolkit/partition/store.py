@@ -6,11 +6,11 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Final
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from naslid_toolkit.errors import DataError, SpaceError, nearest_name
-from naslid_toolkit.lid.distances import Distances
+from naslid_toolkit.lid.distances import Distances, check_neighbours
 from naslid_toolkit.lid.estimators import ESTIMATORS
 from naslid_toolkit.lid.likelihood import (
     LayerEstimate,
@@ -47,6 +47,23 @@ class MeasuredEdge:
     contexts: tuple[str, ...]
     networks: tuple[tuple[int, ...], ...]
 
+    def evidence(
+        self,
+        entries: tuple[str, ...],
+        lid: Float[Tensor, "networks layers"],
+        undefined: Int[Tensor, "networks layers"],
+    ) -> EdgeEvidence:
+        """Arrange one LID and one count for each network and layer by context and operation."""
+        places = torch.tensor(self.networks)
+        return EdgeEvidence(
+            edge=self.edge,
+            operations=self.operations,
+            entries=entries,
+            contexts=self.contexts,
+            vectors=lid[places],
+            undefined=undefined[places],
+        )
+
 
 @dataclass(frozen=True, eq=False)
 class NeighbourStore:
@@ -82,7 +99,7 @@ class NeighbourStore:
         ShapeError
             If there are too few points for ``k``.
         """
-        self.distances.check_k(k)
+        check_neighbours(k, self.distances.points)
         if not isinstance(estimator, MaximumLikelihood) or k > _READY:
             return estimator(self.distances, k=k)
         if not self._ready:
@@ -139,20 +156,7 @@ class NeighbourStore:
         columns = [self.layers.index(name) for name in names]
         counts = torch.zeros(lid.shape, dtype=torch.int64) if undefined is None else undefined
         lid, counts = lid[:, columns], counts[:, columns]
-        evidence = []
-        for edge in self.edges:
-            places = torch.tensor(edge.networks)
-            evidence.append(
-                EdgeEvidence(
-                    edge=edge.edge,
-                    operations=edge.operations,
-                    entries=names,
-                    contexts=edge.contexts,
-                    vectors=lid[places],
-                    undefined=counts[places],
-                )
-            )
-        return tuple(evidence)
+        return tuple(edge.evidence(names, lid, counts) for edge in self.edges)
 
     def network(self, edge: int, operation: str, *, context: int = 0) -> LayerDistances:
         """Return the distances of one operation in one context, for its profile or interval.

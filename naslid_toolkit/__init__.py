@@ -9,9 +9,21 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from naslid_toolkit.datasets import Images, ImageTask, load_digits, load_image_parquet
     from naslid_toolkit.errors import NaslidError
-    from naslid_toolkit.evaluation.benchmark import ReferenceTable, load_reference
+    from naslid_toolkit.evaluation.audit import audit_operations
+    from naslid_toolkit.evaluation.baselines import trivial_scores
+    from naslid_toolkit.evaluation.benchmark import (
+        ReferenceTable,
+        digits_truth_path,
+        load_reference,
+        read_columns,
+    )
+    from naslid_toolkit.evaluation.importing import import_benchmark
+    from naslid_toolkit.evaluation.labels import column_agreement, reliability, separation
+    from naslid_toolkit.evaluation.panel import Evaluation, evaluate
+    from naslid_toolkit.evaluation.priors import combine, cross_fit
+    from naslid_toolkit.evaluation.proxies import PROXIES
     from naslid_toolkit.evaluation.ranking import RankCorrelation, compare_rankings, kendall_tau
-    from naslid_toolkit.evaluation.scores import LeafScore, score_architectures
+    from naslid_toolkit.evaluation.scores import LeafScore, score_architectures, score_proxies
     from naslid_toolkit.lid.bootstrap import bootstrap_profile, compare_profiles
     from naslid_toolkit.lid.estimators import ESTIMATORS
     from naslid_toolkit.lid.geometry import ScikitDimension
@@ -47,6 +59,7 @@ if TYPE_CHECKING:
     )
     from naslid_toolkit.space.search_space import SearchSpace
     from naslid_toolkit.supernet.network import Skeleton, Supernet
+    from naslid_toolkit.supernet.stacked import StackedNetworks, evaluate_stacked, train_stacked
     from naslid_toolkit.supernet.training import TrainingConfig, accuracy, train
 
 __version__ = "0.1.0"
@@ -54,6 +67,7 @@ __version__ = "0.1.0"
 _HOMES: Final = {
     "Architecture": "space.architecture",
     "ESTIMATORS": "lid.estimators",
+    "Evaluation": "evaluation.panel",
     "EvolutionConfig": "search.evolution",
     "ExhaustiveGrouping": "partition.grouping",
     "FewShotRun": "search.result",
@@ -66,6 +80,7 @@ _HOMES: Final = {
     "MaximumLikelihood": "lid.likelihood",
     "NaslidError": "errors",
     "NeighbourStore": "partition.store",
+    "PROXIES": "evaluation.proxies",
     "ProgressDisplay": "progress",
     "RandomCriterion": "partition.criteria",
     "RankCorrelation": "evaluation.ranking",
@@ -78,20 +93,29 @@ _HOMES: Final = {
     "Split": "partition.split",
     "SplitConfig": "partition.split",
     "SplitTree": "partition.tree",
+    "StackedNetworks": "supernet.stacked",
     "Supernet": "supernet.network",
     "TrainingConfig": "supernet.training",
     "accuracy": "supernet.training",
+    "audit_operations": "evaluation.audit",
     "bootstrap_profile": "lid.bootstrap",
     "choose_split": "partition.split",
+    "column_agreement": "evaluation.labels",
+    "combine": "evaluation.priors",
     "compare_profiles": "lid.bootstrap",
     "compare_rankings": "evaluation.ranking",
     "correlation_similarity": "partition.similarity",
     "cosine_similarity": "partition.similarity",
+    "cross_fit": "evaluation.priors",
+    "digits_truth_path": "evaluation.benchmark",
     "euclidean_similarity": "partition.similarity",
+    "evaluate": "evaluation.panel",
+    "evaluate_stacked": "supernet.stacked",
     "evolve": "search.evolution",
     "few_shot_search": "search.few_shot",
     "format_architecture": "space.nasbench201",
     "generator": "runtime",
+    "import_benchmark": "evaluation.importing",
     "kendall_tau": "evaluation.ranking",
     "lid_mle": "lid.likelihood",
     "lid_profile": "lid.measure",
@@ -107,16 +131,24 @@ _HOMES: Final = {
     "nasbench201": "space.nasbench201",
     "pairwise_distances": "lid.gram",
     "parse_architecture": "space.nasbench201",
+    "read_columns": "evaluation.benchmark",
+    "reliability": "evaluation.labels",
     "sample_manifold": "lid.manifolds",
     "score_architectures": "evaluation.scores",
+    "score_proxies": "evaluation.scores",
+    "separation": "evaluation.labels",
     "split_by": "partition.split",
     "split_stability": "partition.stability",
     "train": "supernet.training",
+    "train_stacked": "supernet.stacked",
+    "trivial_scores": "evaluation.baselines",
 }
 
 __all__ = [
     "ESTIMATORS",
+    "PROXIES",
     "Architecture",
+    "Evaluation",
     "EvolutionConfig",
     "ExhaustiveGrouping",
     "FewShotRun",
@@ -141,20 +173,29 @@ __all__ = [
     "Split",
     "SplitConfig",
     "SplitTree",
+    "StackedNetworks",
     "Supernet",
     "TrainingConfig",
     "accuracy",
+    "audit_operations",
     "bootstrap_profile",
     "choose_split",
+    "column_agreement",
+    "combine",
     "compare_profiles",
     "compare_rankings",
     "correlation_similarity",
     "cosine_similarity",
+    "cross_fit",
+    "digits_truth_path",
     "euclidean_similarity",
+    "evaluate",
+    "evaluate_stacked",
     "evolve",
     "few_shot_search",
     "format_architecture",
     "generator",
+    "import_benchmark",
     "kendall_tau",
     "lid_mle",
     "lid_profile",
@@ -170,11 +211,17 @@ __all__ = [
     "nasbench201",
     "pairwise_distances",
     "parse_architecture",
+    "read_columns",
+    "reliability",
     "sample_manifold",
     "score_architectures",
+    "score_proxies",
+    "separation",
     "split_by",
     "split_stability",
     "train",
+    "train_stacked",
+    "trivial_scores",
 ]
 
 

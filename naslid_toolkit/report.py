@@ -9,6 +9,7 @@ import plotly.graph_objects as go
 import tomli_w
 
 from naslid_toolkit.evaluation.benchmark import ReferenceTable
+from naslid_toolkit.evaluation.panel import Evaluation
 from naslid_toolkit.evaluation.ranking import tau_difference
 from naslid_toolkit.partition.split import Split
 from naslid_toolkit.partition.tree import SplitTree
@@ -100,6 +101,55 @@ def summary_lines(run: FewShotRun, reference: ReferenceTable | None) -> list[str
         f"(score {best.score:.3f}, {best.parameters:,} parameters, {best.flops:,} FLOPs"
         f"{_reference_of(best.architecture, reference)})."
     )
+    return lines
+
+
+def panel_table(evaluation: Evaluation) -> pd.DataFrame:
+    """Return an evaluation as one table of text: methods, baselines, then the labels' ceilings."""
+    rows = []
+    picks = evaluation.picks
+    for method, part in evaluation.correlations.groupby("method", sort=False):
+        name = f"{method} (untrained)" if part["baseline"].iloc[0] else str(method)
+        row = {"method": name, **_tau_cells(part)}
+        row["Spearman"] = f"{part['spearman'].iloc[0]:.3f}"
+        for pick in picks[picks["method"] == method].itertuples(index=False):
+            label = "pick" if pick.k == 1 else f"best of {pick.k}"
+            row[label] = f"{pick.accuracy:.4f}"
+        rows.append(row)
+    for method, part in evaluation.ceilings.groupby("method", sort=False):
+        rows.append({"method": f"ceiling: {method}", **_tau_cells(part)})
+    return pd.DataFrame(rows).fillna("")
+
+
+def _tau_cells(part: pd.DataFrame) -> dict[str, str]:
+    cells = {}
+    for row in part.itertuples(index=False):
+        name = "tau, all" if row.top == 1 else f"top {row.top:.0%}"
+        cells[name] = f"{row.tau:.3f} [{row.low:.3f}, {row.high:.3f}]"
+    return cells
+
+
+def panel_lines(evaluation: Evaluation) -> list[str]:
+    """Return the protocol of an evaluation, its tests and its intervals over label seeds."""
+    protocol = evaluation.protocol
+    lines = [
+        f"{protocol['architectures']} architectures, labels: mean over {protocol['seeds']} "
+        f"seed(s); isomorphic cells: {protocol['isomorphic']}. Brackets: 95 % bootstrap over "
+        f"architectures, {protocol['resamples']} resamples. 'best of' k lets the reference choose "
+        f"among the k largest scores: an oracle."
+    ]
+    whole = evaluation.correlations[evaluation.correlations["top"] == 1]
+    known = whole[~whole["baseline"] & whole["seed_low"].notna()]
+    lines += [
+        f"Over the seeds of the labels tau of {row.method} varies within "
+        f"[{row.seed_low:.3f}, {row.seed_high:.3f}]."
+        for row in known.itertuples(index=False)
+    ]
+    lines += [
+        f"{row.method} minus {row.against}: {row.difference:+.3f} in tau, paired 95 % interval "
+        f"[{row.low:+.3f}, {row.high:+.3f}], p = {row.p_holm:.3g} (Holm)."
+        for row in evaluation.differences.itertuples(index=False)
+    ]
     return lines
 
 

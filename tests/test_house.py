@@ -16,15 +16,17 @@ PACKAGE = ROOT / "naslid_toolkit"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 PUBLIC = """
-ESTIMATORS Architecture EvolutionConfig ExhaustiveGrouping FewShotRun ImageTask Images LIDCriterion
-LIDProfile LayerDistances LeafScore MaximumLikelihood NaslidError NeighbourStore ProgressDisplay
-RandomCriterion RankCorrelation ReferenceTable RunConfig RunStore ScikitDimension SearchSpace
-Skeleton Split SplitConfig SplitTree Supernet TrainingConfig accuracy bootstrap_profile choose_split
-compare_profiles compare_rankings correlation_similarity cosine_similarity euclidean_similarity
-evolve few_shot_search format_architecture generator kendall_tau lid_mle lid_profile load_digits
-load_image_parquet load_neighbours load_reference load_run load_task load_truth log_similarity
-measure_distances nasbench201 pairwise_distances parse_architecture sample_manifold
-score_architectures split_by split_stability train
+ESTIMATORS PROXIES Architecture Evaluation EvolutionConfig ExhaustiveGrouping FewShotRun ImageTask
+Images LIDCriterion LIDProfile LayerDistances LeafScore MaximumLikelihood NaslidError NeighbourStore
+ProgressDisplay RandomCriterion RankCorrelation ReferenceTable RunConfig RunStore ScikitDimension
+SearchSpace Skeleton Split SplitConfig SplitTree StackedNetworks Supernet TrainingConfig accuracy
+audit_operations bootstrap_profile choose_split column_agreement combine compare_profiles
+compare_rankings correlation_similarity cosine_similarity cross_fit digits_truth_path
+euclidean_similarity evaluate evaluate_stacked evolve few_shot_search format_architecture generator
+import_benchmark kendall_tau lid_mle lid_profile load_digits load_image_parquet load_neighbours
+load_reference load_run load_task load_truth log_similarity measure_distances nasbench201
+pairwise_distances parse_architecture read_columns reliability sample_manifold score_architectures
+score_proxies separation split_by split_stability train train_stacked trivial_scores
 """
 
 
@@ -33,8 +35,8 @@ def test_a_module_has_at_most_400_lines(path):
     assert len(path.read_text().splitlines()) <= 400
 
 
-def test_there_are_at_most_48_modules():
-    assert len([path for path in MODULES if path.name != "__init__.py"]) <= 48
+def test_there_are_at_most_60_modules():
+    assert len([path for path in MODULES if path.name != "__init__.py"]) <= 60
 
 
 def test_the_public_names_are_those_agreed_on():

@@ -10,6 +10,7 @@ from naslid_toolkit.space.nasbench201 import (
     OPERATIONS,
     convolution_depth,
     format_architecture,
+    parse_architecture,
 )
 from naslid_toolkit.supernet.cost import count_cost
 from naslid_toolkit.supernet.network import Skeleton
@@ -43,3 +44,32 @@ def parameter_count(architectures: Iterable[Architecture], skeleton: Skeleton) -
     """
     counts = {format_architecture(a): count_cost(a, skeleton).parameters for a in architectures}
     return pd.Series(counts, dtype=float)
+
+
+def flop_count(architectures: Iterable[Architecture], skeleton: Skeleton) -> pd.Series:
+    """Score by the number of multiply-accumulates for one image.
+
+    Returns
+    -------
+    pandas.Series
+        Multiply-accumulates by architecture string.
+    """
+    counts = {format_architecture(a): count_cost(a, skeleton).flops for a in architectures}
+    return pd.Series(counts, dtype=float)
+
+
+def trivial_scores(names: Iterable[str], skeleton: Skeleton) -> pd.DataFrame:
+    """Return all scores of this module for official architecture strings, one column each.
+
+    Raises
+    ------
+    SpaceError
+        If a string is no architecture of NAS-Bench-201.
+    """
+    chosen = [parse_architecture(name) for name in names]
+    columns = {
+        "convolution_count": convolution_count(chosen, skeleton),
+        "parameter_count": parameter_count(chosen, skeleton),
+        "flop_count": flop_count(chosen, skeleton),
+    }
+    return pd.DataFrame(columns)

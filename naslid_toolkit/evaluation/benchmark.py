@@ -1,9 +1,11 @@
 """Tables of reference accuracy by architecture."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -11,8 +13,13 @@ import pyarrow.parquet as pq
 from naslid_toolkit.errors import DataError, nearest_name
 
 _NAMES: Final = ("architecture", "arch")
-_SHIPPED: Final = "digits_truth.parquet"
+_SHIPPED: Final = "nb201_digits.parquet"
 _PERCENT: Final = 1.5  # a largest accuracy above this can only be a percentage
+_LISTED: Final = 8  # choices that an error message lists
+# Columns that tell the trainings of one architecture apart, beside the seed.
+_KINDS: Final = ("dataset", "split", "epochs")
+
+Where = Mapping[str, str | int]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -22,34 +29,60 @@ class ReferenceTable:
     Parameters
     ----------
     accuracy
-        In [0, 1], by official architecture string; the mean over its rows in the table.
+        In [0, 1], by official architecture string; the mean over its seeds.
+    seeds
+        The accuracies behind it, a column for each seed; NaN where an architecture was not
+        trained with one. A single column where the table has means only.
+    validation
+        Validation accuracies of the same architectures in [0, 1], mean over seeds; None where
+        the table has none.
     column
-        The column they were read from.
+        The column they were read from, and the rows chosen.
     source
-        File name, and the recipe if the file names one.
+        File name.
     task
         Name of the image task, or an empty string where the file does not say.
-    rows
-        Rows averaged for an architecture: its seeds, where the table has a row for each.
+    one_per_cell
+        Whether one architecture stands for all isomorphic ones.
     """
 
     accuracy: pd.Series
+    seeds: pd.DataFrame
+    validation: pd.Series | None
     column: str
     source: str
-    task: str
-    rows: int
+    task: str = ""
+    one_per_cell: bool = False
+
+    @property
+    def rows(self) -> int:
+        """Seeds averaged for every architecture, at least."""
+        return int(self.seeds.notna().sum(axis=1).min())
 
 
-def load_reference(path: str | Path, *, column: str | None = None) -> ReferenceTable:
+def load_reference(
+    path: str | Path,
+    *,
+    column: str | None = None,
+    validation: str | None = None,
+    where: Where | None = None,
+) -> ReferenceTable:
     """Read reference accuracies from a Parquet or CSV table.
 
     Parameters
     ----------
     path
         A table with a column ``architecture`` or ``arch`` of official strings and accuracies
-        in per cent or in [0, 1]. Rows of the same architecture are averaged, as seeds.
+        in per cent or in [0, 1]. Rows of the same architecture are seeds.
     column
-        The column of accuracies; None takes ``test_accuracy``, or the only one that fits.
+        The column of accuracies; None takes ``test_accuracy``, ``accuracy``, or the only one
+        that fits.
+    validation
+        The column of validation accuracies; None takes ``valid_accuracy`` if there is one, or
+        the rows of the split ``x-valid`` of an imported benchmark.
+    where
+        Rows to take, such as ``{"dataset": "cifar10", "split": "ori-test", "epochs": 200}``;
+        needed where a table holds several kinds of trainings.
 
     Returns
     -------
@@ -59,31 +92,34 @@ def load_reference(path: str | Path, *, column: str | None = None) -> ReferenceT
     Raises
     ------
     DataError
-        If the file is missing, damaged or has no such columns; names the file and what was
-        expected.
+        If the file is missing, damaged or has no such columns or rows, or if it is not clear
+        which accuracy is meant; names the file and the choices.
     """
     path = Path(path)
     frame, metadata = _read(path)
     key = next((name for name in _NAMES if name in frame), None)
     if key is None:
         raise DataError(f"{path} has no column 'architecture' or 'arch', only {list(frame)}")
+    frame = frame.rename(columns={key: "architecture"})
     column = _accuracy_column(path, frame, column)
-    grouped = frame.groupby(key)[column]
-    accuracy = grouped.mean()
-    if accuracy.isna().any():
-        raise DataError(f"column {column!r} of {path} lacks {int(accuracy.isna().sum())} values")
-    scale = 0.01 if accuracy.max() > _PERCENT else 1.0
+    where = dict(where or {})
+    rows = _rows(path, frame, where)
+    seeds = _by_seed(path, rows, column)
+    scale = 0.01 if np.nanmax(seeds.to_numpy(dtype=float)) > _PERCENT else 1.0
+    chosen = ", ".join(f"{name}={value}" for name, value in where.items())
     return ReferenceTable(
-        accuracy=accuracy * scale,
-        column=column,
+        accuracy=seeds.mean(axis=1).rename(column) * scale,
+        seeds=seeds * scale,
+        validation=_validation(path, frame, validation, where),
+        column=f"{column} ({chosen})" if chosen else column,
         source=path.name,
         task=metadata.get("task", ""),
-        rows=int(grouped.size().min()),
+        one_per_cell=metadata.get("cells", "").startswith("one for each class"),
     )
 
 
 def digits_truth_path() -> Path:
-    """Return where the table of the embedded digits task is.
+    """Return where the table of NB201-digits is.
 
     Raises
     ------
@@ -96,8 +132,30 @@ def digits_truth_path() -> Path:
             return folder / _SHIPPED
     raise DataError(
         f"{_SHIPPED} is neither in {package / 'data'} nor in {package.parent / 'data'}; "
-        f"'naslid truth' makes it"
+        f"'naslid truth build' makes it"
     )
+
+
+def read_columns(path: str | Path, *, where: Where | None = None) -> pd.DataFrame:
+    """Read every column of accuracies of a table, by architecture, mean over rows.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Indexed by architecture string; accuracies as they stand in the file.
+
+    Raises
+    ------
+    DataError
+        As :func:`load_reference`.
+    """
+    path = Path(path)
+    frame, _ = _read(path)
+    key = next((name for name in _NAMES if name in frame), None)
+    if key is None:
+        raise DataError(f"{path} has no column 'architecture' or 'arch', only {list(frame)}")
+    rows = _rows(path, frame.rename(columns={key: "architecture"}), dict(where or {}))
+    return rows.groupby("architecture", observed=True)[_floats(rows)].mean()
 
 
 def _read(path: Path) -> tuple[pd.DataFrame, dict[str, str]]:
@@ -114,16 +172,82 @@ def _read(path: Path) -> tuple[pd.DataFrame, dict[str, str]]:
     return table.to_pandas(), {k.decode(): v.decode(errors="replace") for k, v in raw.items()}
 
 
+def _floats(frame: pd.DataFrame) -> list[str]:
+    return [str(name) for name in frame if pd.api.types.is_float_dtype(frame[name])]
+
+
 def _accuracy_column(path: Path, frame: pd.DataFrame, column: str | None) -> str:
-    floats = [str(name) for name in frame if pd.api.types.is_float_dtype(frame[name])]
+    floats = _floats(frame)
     if column is not None:
         if column in floats:
             return column
         raise DataError(
             f"{path} has no column {column!r} of accuracies; {nearest_name(column, floats)}"
         )
-    if "test_accuracy" in floats:
-        return "test_accuracy"
+    for usual in ("test_accuracy", "accuracy"):
+        if usual in floats:
+            return usual
     if len(floats) == 1:
         return floats[0]
     raise DataError(f"{path} has several columns of numbers, name one of {', '.join(floats)}")
+
+
+def _rows(path: Path, frame: pd.DataFrame, where: Where) -> pd.DataFrame:
+    """Take the rows asked for; they must all be of one kind."""
+    for name, value in where.items():
+        if name not in frame:
+            hint = nearest_name(name, [str(column) for column in frame])
+            raise DataError(f"{path} has no column {name!r} to choose rows by; {hint}")
+        chosen = frame[frame[name].astype(str) == str(value)]
+        if chosen.empty:
+            values = sorted(map(str, frame[name].unique()))[:_LISTED]
+            raise DataError(f"{path} has no row with {name}={value}; it has {', '.join(values)}")
+        frame = chosen
+    kinds = [name for name in _KINDS if name in frame]
+    different = frame[kinds].drop_duplicates() if kinds else frame.iloc[:1]
+    if len(different) > 1:
+        some = [
+            " ".join(f"{name}={value}" for name, value in zip(kinds, row, strict=True))
+            for row in different.head(_LISTED).itertuples(index=False)
+        ]
+        raise DataError(
+            f"{path} holds {len(different)} kinds of accuracies; choose one, "
+            f"for instance with --where: {'; '.join(some)}"
+        )
+    return frame
+
+
+def _by_seed(path: Path, rows: pd.DataFrame, column: str) -> pd.DataFrame:
+    """Return accuracies by architecture and seed."""
+    if rows[column].isna().any():
+        raise DataError(
+            f"column {column!r} of {path} lacks {int(rows[column].isna().sum())} values"
+        )
+    names = rows["architecture"].astype(str)
+    number = rows["seed"] if "seed" in rows else rows.groupby(names).cumcount()
+    keyed = pd.Series(rows[column].to_numpy(), [names.to_numpy(), number.to_numpy()])
+    twice = keyed.index.duplicated()
+    if twice.any():
+        name, seed = keyed.index[twice][0]
+        raise DataError(f"{path} has architecture {name} twice with seed {seed}")
+    return keyed.unstack().rename_axis(index="architecture", columns="seed")
+
+
+def _validation(
+    path: Path, frame: pd.DataFrame, column: str | None, where: Where
+) -> pd.Series | None:
+    """Return mean validation accuracies, if the table has any."""
+    if column is None and "valid_accuracy" in frame:
+        column = "valid_accuracy"
+    if column is not None:
+        rows = _rows(path, frame, where)
+        column = _accuracy_column(path, frame, column)
+    elif {"dataset", "split"} <= where.keys() and "x-valid" in set(frame["split"]):
+        # The benchmark validates CIFAR-10 in a training of its own, on half of the images.
+        dataset = f"{where['dataset']}-valid" if where["dataset"] == "cifar10" else where["dataset"]
+        column = "accuracy"
+        rows = _rows(path, frame, {**where, "dataset": dataset, "split": "x-valid"})
+    else:
+        return None
+    accuracy = _by_seed(path, rows, column).mean(axis=1)
+    return accuracy * 0.01 if accuracy.max() > _PERCENT else accuracy

@@ -127,7 +127,7 @@ def tau_difference(
     frame = aligned({"first": first, "second": second}, reference)
     taus = bootstrap_taus(frame, seed=seed, resamples=resamples)
     low, high = np.percentile(taus["first"] - taus["second"], [2.5, 97.5])
-    both = [_tau(frame[name], frame["reference"]) for name in ("first", "second")]
+    both = [tau_b(frame[name], frame["reference"]) for name in ("first", "second")]
     return both[0] - both[1], float(low), float(high)
 
 
@@ -154,22 +154,33 @@ def aligned(scores: Mapping[str, Values], reference: Values) -> pd.DataFrame:
 
 
 def bootstrap_taus(frame: pd.DataFrame, *, seed: int, resamples: int) -> pd.DataFrame:
-    """Return tau-b with ``reference`` of every other column, one row a resample."""
+    """Return tau-b with ``reference`` of every other column, one row a resample of the rows."""
     if resamples < 2:
         raise ConfigError(f"at least 2 resamples are needed, got {resamples}")
     draw = np.random.default_rng(seed)
     methods = [name for name in frame.columns if name != "reference"]
-    values = frame[methods].to_numpy()
-    reference = frame["reference"].to_numpy()
+    ordered = frame.sort_values("reference", kind="stable")
+    reference = dense_ranks(ordered["reference"])
+    values = [dense_ranks(ordered[name]) for name in methods]
     taus = np.empty((resamples, len(methods)))
     for row in range(resamples):
-        chosen = draw.integers(len(frame), size=len(frame))
-        taus[row] = [_tau(values[chosen, i], reference[chosen]) for i in range(len(methods))]
+        chosen = np.sort(draw.integers(len(frame), size=len(frame)))
+        drawn = reference[chosen]
+        taus[row] = [tau_b(column[chosen], drawn) for column in values]
     return pd.DataFrame(taus, columns=methods)
 
 
-def _tau(values: np.ndarray | pd.Series, reference: np.ndarray | pd.Series) -> float:
-    """Tau-b; 0 where one side is constant, since it ranks nothing."""
+def dense_ranks(values: pd.Series | np.ndarray) -> np.ndarray:
+    """Return ranks from 0 as the smallest fitting integers, which sort several times faster."""
+    ranks = np.unique(np.asarray(values), return_inverse=True)[1]
+    return ranks.astype(np.min_scalar_type(int(ranks.max(initial=0))))
+
+
+def tau_b(values: np.ndarray | pd.Series, reference: np.ndarray | pd.Series) -> float:
+    """Return Kendall's tau-b in O(n log n); 0 where one side is constant, since it ranks nothing.
+
+    Quickest where ``reference`` ascends and both are :func:`dense_ranks`.
+    """
     tau = float(stats.kendalltau(values, reference).statistic)
     return 0.0 if np.isnan(tau) else tau
 

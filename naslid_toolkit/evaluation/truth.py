@@ -1,9 +1,9 @@
 """Reference accuracy made by the project itself: architectures trained alone."""
 
 import time
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import Executor
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor, as_completed
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
@@ -15,32 +15,36 @@ import pyarrow.parquet as pq
 import torch
 
 from naslid_toolkit.datasets import ImageTask, load_digits
-from naslid_toolkit.errors import ConfigError
+from naslid_toolkit.errors import ConfigError, DataError
 from naslid_toolkit.runtime import (
     OnEvent,
     WorkDone,
-    append_json_line,
     generator,
     ignore_event,
-    read_json_lines,
     replacing,
 )
 from naslid_toolkit.space.architecture import Architecture
 from naslid_toolkit.space.nasbench201 import (
+    canonical_architectures,
     convolution_depth,
     format_architecture,
     nasbench201,
-    parse_architecture,
 )
 from naslid_toolkit.supernet.cost import count_cost
 from naslid_toolkit.supernet.network import Skeleton, Supernet
+from naslid_toolkit.supernet.stacked import (
+    StackedNetworks,
+    evaluate_stacked,
+    train_stacked,
+)
 from naslid_toolkit.supernet.training import TrainingConfig, evaluate_path, train
 
-# The recipe of the table that ships with the project; changing it makes another benchmark.
+# The recipe of NB201-digits; changing it makes another benchmark.
 DIGITS_SKELETON: Final = Skeleton(
-    channels=8, cells=1, image_shape=(1, 12, 12), classes=10, affine=True, statistics="running"
+    channels=8, cells=1, image_shape=(1, 8, 8), classes=10, affine=True, statistics="running"
 )
-DIGITS_TRAINING: Final = TrainingConfig(epochs=10, learning_rate=0.1)
+DIGITS_TRAINING: Final = TrainingConfig(epochs=2, batch_size=32, learning_rate=0.1)
+_BLOCK: Final = 128  # networks trained side by side; part of the recipe
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,78 +141,167 @@ def _digits() -> ImageTask:
     return load_digits()
 
 
-def train_digits_alone(architecture: str, seed: int) -> TrainedAlone:
-    """Train one architecture, given as its official string, by the recipe of the digits table.
+def digits_blocks() -> tuple[tuple[Architecture, ...], ...]:
+    """Return the cells of NB201-digits in the blocks that are trained side by side."""
+    cells = canonical_architectures()
+    return tuple(cells[start : start + _BLOCK] for start in range(0, len(cells), _BLOCK))
 
-    Runs in one thread, so that the result does not depend on the machine's number of cores.
+
+def train_block(block: int, seed: int) -> pd.DataFrame:
+    """Train one block of cells with one seed by the recipe of NB201-digits.
+
+    The result depends on nothing but the two numbers, so it is a unit of work for any executor.
+    Runs in one thread, since sums in another order would give other networks.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row for each cell, the fields of :class:`TrainedAlone`; ``seconds`` is an equal
+        share of the block's time.
     """
     torch.set_num_threads(1)
-    return train_alone(
-        parse_architecture(architecture),
-        _digits(),
-        skeleton=DIGITS_SKELETON,
-        config=DIGITS_TRAINING,
-        seed=seed,
-    )
+    started = time.perf_counter()
+    cells, task = digits_blocks()[block], _digits()
+    supernet = Supernet(nasbench201(), DIGITS_SKELETON, seed=seed)
+    networks = StackedNetworks(supernet, cells)
+    train_stacked(networks, task.train, DIGITS_TRAINING, seed=seed)
+    costs = [count_cost(cell, DIGITS_SKELETON) for cell in cells]
+    columns: dict[str, Any] = {
+        "architecture": [format_architecture(cell) for cell in cells],
+        "seed": seed,
+    }
+    for part, images in (("test", task.test), ("valid", task.valid)):
+        accuracies, losses = evaluate_stacked(networks, images)
+        columns[f"{part}_accuracy"] = accuracies.numpy()
+        columns[f"{part}_loss"] = losses.numpy()
+    columns |= {
+        "epochs": DIGITS_TRAINING.epochs,
+        "steps": DIGITS_TRAINING.epochs * DIGITS_TRAINING.steps_per_epoch(task.train),
+        "parameters": [cost.parameters for cost in costs],
+        "flops": [cost.flops for cost in costs],
+        "seconds": (time.perf_counter() - started) / len(cells),
+    }
+    return pd.DataFrame(columns)
+
+
+@dataclass(frozen=True, slots=True)
+class TruthProgress:
+    """How far a table is: the seeds that are complete, and the units of work done and wanted."""
+
+    seeds: tuple[int, ...]
+    done: int
+    wanted: int
 
 
 def build_digits_truth(
-    path: Path,
-    architectures: Iterable[Architecture],
+    path: str | Path,
     *,
     seeds: Sequence[int],
+    shards: int = 1,
+    shard: int = 0,
     executor: Executor | None = None,
     on_event: OnEvent = ignore_event,
-) -> pd.DataFrame:
-    """Train architectures alone on the digits task and write the table of results.
+) -> TruthProgress:
+    """Train every cell of NB201-digits with every seed, and write the table of whole seeds.
 
-    Every result is kept as soon as it exists, in ``PATH.partial.jsonl`` beside the table; the
-    same call continues from there. Whole seeds are finished first.
+    A unit of work is one block of cells with one seed. Every result is kept as soon as it
+    exists, in the folder ``PATH.parts`` beside the table; the same call continues from there.
+    Several machines share the work by the same ``path`` on a common disk, or by copying their
+    parts together; whoever finds all blocks of a seed writes them into the table.
 
     Parameters
     ----------
     path
         The Parquet file to write.
-    architectures
-        The architectures.
     seeds
-        Each architecture is trained once with every seed.
+        Each cell is trained once with every seed; seeds are finished in this order.
+    shards, shard
+        Do only every ``shards``-th unit, from number ``shard`` on.
     executor
-        Where to train; None trains one after the other in this process.
+        Where to train; None trains in this process.
     on_event
         Receives :class:`~naslid_toolkit.runtime.WorkDone`.
 
     Returns
     -------
-    pandas.DataFrame
-        The table: one row for each architecture and seed.
+    TruthProgress
+        What is complete; without a complete seed no table is written.
+
+    Raises
+    ------
+    ConfigError
+        If the shard is not one of the shards.
+    DataError
+        If a part is damaged, or was made by another recipe.
     """
-    partial = path.with_name(f"{path.name}.partial.jsonl")
-    partial.parent.mkdir(parents=True, exist_ok=True)
-    names = [format_architecture(architecture) for architecture in architectures]
-    wanted = [(name, seed) for seed in seeds for name in names]
-    done = {(row["architecture"], row["seed"]): row for row in read_json_lines(partial)}
-    missing = [pair for pair in wanted if pair not in done]
-    run: Callable[..., Iterable[TrainedAlone]] = executor.map if executor else map
-    results = run(train_digits_alone, [name for name, _ in missing], [seed for _, seed in missing])
-    for pair, result in zip(missing, results, strict=True):
-        done[pair] = asdict(result)
-        append_json_line(partial, done[pair])
-        on_event(WorkDone("training alone", len(done), len(wanted), "networks"))
-    frame = pd.DataFrame([done[pair] for pair in wanted])
-    _write(path, frame)
+    path = Path(path)
+    if not 0 <= shard < shards:
+        raise ConfigError(f"shard must be 0 to {shards - 1}, got {shard}")
+    blocks = len(digits_blocks())
+    units = [(block, seed) for seed in seeds for block in range(blocks)]
+    mine = units[shard::shards]
+    missing = [unit for unit in mine if not _part(path, *unit).exists()]
+    done = len(mine) - len(missing)
+    for (block, seed), frame in _results(missing, executor):
+        _write(_part(path, block, seed), frame)
+        done += 1
+        on_event(WorkDone("training alone", done, len(mine), f"blocks of {_BLOCK} cells"))
+    finished = [unit for unit in units if _part(path, *unit).exists()]
+    complete = tuple(
+        seed for seed in seeds if all((block, seed) in finished for block in range(blocks))
+    )
+    if complete:
+        parts = [_read_part(_part(path, *unit)) for unit in units if unit[1] in complete]
+        _write(path, pd.concat(parts, ignore_index=True))
+    return TruthProgress(complete, len(finished), len(units))
+
+
+def _results(
+    units: Sequence[tuple[int, int]], executor: Executor | None
+) -> Iterator[tuple[tuple[int, int], pd.DataFrame]]:
+    """Yield every unit's result as soon as there is one."""
+    if executor is None:
+        for unit in units:
+            yield unit, train_block(*unit)
+        return
+    futures = {executor.submit(train_block, *unit): unit for unit in units}
+    try:
+        for future in as_completed(futures):
+            yield futures[future], future.result()
+    finally:
+        for future in futures:
+            future.cancel()
+
+
+def _part(path: Path, block: int, seed: int) -> Path:
+    return path.with_name(f"{path.name}.parts") / f"seed{seed}-block{block:03d}.parquet"
+
+
+def _recipe() -> str:
+    return repr((_digits().name, DIGITS_SKELETON, DIGITS_TRAINING, _BLOCK))
+
+
+def _read_part(path: Path) -> pd.DataFrame:
+    try:
+        table = pq.read_table(path)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise DataError(f"{path} is damaged; delete it and run the same command again") from error
+    if (table.schema.metadata or {}).get(b"recipe") != _recipe().encode():
+        raise DataError(f"{path} was made by another recipe; delete it, or name another --out")
+    frame: pd.DataFrame = table.to_pandas()
     return frame
 
 
 def _write(path: Path, frame: pd.DataFrame) -> None:
-    """Write the table with its recipe in the file's metadata."""
+    """Write a table with its recipe in the file's metadata."""
     metadata: dict[str, Any] = {
         "task": _digits().name,
-        "recipe": repr((DIGITS_SKELETON, DIGITS_TRAINING)),
+        "recipe": _recipe(),
+        "cells": "one for each class of isomorphic connected cells",
         "torch": torch.__version__.split("+")[0],
         "licence": "MIT; images: scikit-learn's digits (Alpaydin and Kaynak, UCI, CC BY 4.0)",
     }
     table = pa.Table.from_pandas(frame, preserve_index=False)
     table = table.replace_schema_metadata({**(table.schema.metadata or {}), **metadata})
     with replacing(path) as temporary:
-        pq.write_table(table, temporary, compression="zstd")
+        pq.write_table(table, temporary, compression="zstd", compression_level=19)

@@ -1,8 +1,17 @@
 """Figures made from records."""
 
+from naslid_toolkit.plots.evaluation import plot_audit, plot_evaluation
 from naslid_toolkit.plots.lid_curves import plot_lid
 from naslid_toolkit.plots.ranking import plot_history, plot_ranking
 from naslid_toolkit.plots.similarity import plot_similarity
 from naslid_toolkit.plots.split_tree import plot_split_tree
 
-__all__ = ["plot_history", "plot_lid", "plot_ranking", "plot_similarity", "plot_split_tree"]
+__all__ = [
+    "plot_audit",
+    "plot_evaluation",
+    "plot_history",
+    "plot_lid",
+    "plot_ranking",
+    "plot_similarity",
+    "plot_split_tree",
+]

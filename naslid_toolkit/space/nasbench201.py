@@ -2,12 +2,13 @@
 
 import random
 import re
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
 
 from naslid_toolkit.errors import SpaceError, nearest_name
-from naslid_toolkit.space.architecture import NONE, SKIP, Architecture, Edge
+from naslid_toolkit.space.architecture import NONE, SKIP, Architecture, Edge, live_edges
 from naslid_toolkit.space.search_space import SearchSpace
 
 CONV1: Final = "nor_conv_1x1"
@@ -144,6 +145,32 @@ def _term(source: str, operation: str) -> str:
     if operation == NONE or source == "#":
         return "#"
     return source if operation == SKIP else f"({source})@{operation}"
+
+
+@lru_cache(maxsize=1)
+def canonical_architectures() -> tuple[Architecture, ...]:
+    """Return one connected architecture for every class of isomorphic cells.
+
+    Of a class the one with the fewest convolutions is taken, then with the fewest operations
+    at all, so that none stands where it changes nothing; then the first in the space's order.
+
+    Examples
+    --------
+    >>> len(canonical_architectures())
+    6461
+    """
+    best: dict[str, tuple[int, int, int, Architecture]] = {}
+    for number, architecture in enumerate(nasbench201()):
+        operations = architecture.operations
+        if not any(live_edges(EDGES, [(operation,) for operation in operations])):
+            continue
+        convolutions = sum(operation in CONVOLUTIONS for operation in operations)
+        used = sum(operation != NONE for operation in operations)
+        key = convolutions, used, number, architecture
+        cell = canonical_cell(architecture)
+        if cell not in best or key[:3] < best[cell][:3]:
+            best[cell] = key
+    return tuple(architecture for *_, architecture in sorted(best.values(), key=lambda b: b[2]))
 
 
 def benchmark_order() -> tuple[Architecture, ...]:

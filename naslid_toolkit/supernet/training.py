@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final, Literal, Protocol, runtime_checkable
@@ -91,6 +91,16 @@ class TrainingConfig:
             self.learning_rate - self.minimum_learning_rate
         )
 
+    def optimiser(self, weights: Iterable[nn.Parameter]) -> torch.optim.SGD:
+        """Return a new optimiser of these weights."""
+        return torch.optim.SGD(
+            weights,
+            lr=self.learning_rate,
+            momentum=self.momentum,
+            nesterov=self.nesterov and self.momentum > 0,
+            weight_decay=self.weight_decay,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class EpochDone(Event):
@@ -173,7 +183,7 @@ def train(
     """
     last_epoch = config.epochs if last_epoch is None else last_epoch
     steps = config.steps_per_epoch(images)
-    optimiser = _optimiser(supernet, config)
+    optimiser = config.optimiser(supernet.parameters())
     losses = _resume(supernet, optimiser, checkpoint)
     total = steps * (last_epoch - first_epoch)
     for epoch in range(first_epoch + len(losses), last_epoch):
@@ -196,16 +206,6 @@ def train(
         rate = config.rate_at(float(epoch + 1))
         on_event(EpochDone(task, epoch + 1, losses[-1], rate, time.perf_counter() - started))
     return TrainingHistory(tuple(losses), steps * len(losses))
-
-
-def _optimiser(supernet: Supernet, config: TrainingConfig) -> torch.optim.SGD:
-    return torch.optim.SGD(
-        supernet.parameters(),
-        lr=config.learning_rate,
-        momentum=config.momentum,
-        nesterov=config.nesterov and config.momentum > 0,
-        weight_decay=config.weight_decay,
-    )
 
 
 def _paths(

@@ -1,0 +1,71 @@
+"""The parser of all commands, and what happens when one fails."""
+
+import argparse
+import re
+import sys
+from collections.abc import Callable, Sequence
+from typing import NoReturn
+
+import naslid_toolkit
+from naslid_toolkit.cli import evaluate, results, search, truth
+from naslid_toolkit.errors import NaslidError, nearest_name
+
+_COMMANDS = (
+    ("search", search.add_options, "run a few-shot search"),
+    ("evaluate", evaluate.add_options, "judge scores or a run against reference accuracies"),
+    ("report", results.add_report_options, "write one HTML page about a run"),
+    ("split", results.add_split_options, "split a node of a run anew, with other choices"),
+    ("truth", truth.add_options, "make, import and examine tables of reference accuracies"),
+)
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors name the nearest legal word."""
+
+    def error(self, message: str) -> NoReturn:
+        choice = re.search(r"invalid choice: '(.*?)' \(choose from (.*)\)", message)
+        if choice:
+            word, legal = choice.group(1), re.findall(r"'?([\w-]+)'?", choice.group(2))
+            message = f"unknown word {word!r}; {nearest_name(word, legal)}"
+        super().error(message)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit status.
+
+    0: done. 2: wrong input, explained on standard error. 130: stopped by Ctrl-C, everything
+    stored.
+    """
+    parser = _build_parser()
+    options, extra = parser.parse_known_args(arguments)
+    if extra:
+        command: argparse.ArgumentParser = options.command
+        known = re.findall(r"--[a-z][a-z-]*", command.format_usage())
+        command.error(f"unknown option {extra[0]!r}; {nearest_name(extra[0], known)}")
+    try:
+        run: Callable[[argparse.Namespace], int] = options.run
+        return run(options)
+    except NaslidError as error:
+        notes = [f"  {note}" for note in getattr(error, "__notes__", ())]
+        print("\n".join([f"naslid: error: {error}", *notes]), file=sys.stderr)  # noqa: T201
+        return 2
+    except KeyboardInterrupt:
+        print("naslid: stopped at once", file=sys.stderr)  # noqa: T201
+        return 130
+
+
+def _build_parser() -> _Parser:
+    parser = _Parser(
+        prog="naslid",
+        description="Few-shot neural architecture search by local intrinsic dimensionality.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=naslid_toolkit.__version__)
+    group = parser.add_subparsers(required=True, metavar="COMMAND")
+    for name, add, text in _COMMANDS:
+        command = group.add_parser(
+            name, help=text, description=text.capitalize() + ".", allow_abbrev=False
+        )
+        command.set_defaults(command=command)
+        add(command)
+    return parser

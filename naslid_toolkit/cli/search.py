@@ -1,0 +1,160 @@
+"""``naslid search``."""
+
+import argparse
+import json
+import signal
+import tomllib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any, Final
+
+from naslid_toolkit.cli.results import print_summary, say
+from naslid_toolkit.datasets import ImageTask
+from naslid_toolkit.errors import ConfigError, SearchCancelledError
+from naslid_toolkit.partition.split import MODES
+from naslid_toolkit.progress import ProgressDisplay
+from naslid_toolkit.report import write_report
+from naslid_toolkit.runtime import Event
+from naslid_toolkit.search.config import (
+    RunConfig,
+    load_task,
+    load_truth,
+    merged,
+    mode_settings,
+    preset_names,
+    read_preset,
+    read_toml,
+)
+from naslid_toolkit.search.few_shot import few_shot_search
+from naslid_toolkit.search.storage import RunStore
+
+_SETTINGS: Final = ("space", "data", "criterion", "levels", "truth", "truth_column", "seed")
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    add = parser.add_argument
+    add("--preset", choices=preset_names(), help="settings to start from (default: demo)")
+    add("--config", metavar="FILE.toml", help="settings that go over the preset's")
+    add("--data", metavar="DATA", help="'digits', or a Parquet file of images (Hugging Face)")
+    add("--space", choices=["nasbench201"], help="the search space")
+    add("--criterion", choices=["lid", "random"], help="what a split rests on")
+    add("--mode", choices=MODES, help="variant of the method")
+    add("--levels", type=int, metavar="N", help="splits on the way to a leaf: 2^N leaves")
+    add("--truth", metavar="FILE", help="table of reference accuracies, Parquet or CSV")
+    add("--column", dest="truth_column", metavar="NAME", help="its column of accuracies")
+    add("--seed", type=int, metavar="N", help="seed of everything random (default: 0)")
+    add(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="any other setting, for instance training.learning_rate=0.05",
+    )
+    add("--device", default="auto", metavar="DEVICE", help="auto (default), cpu or cuda")
+    add("--out", metavar="RUN", help="folder of the run (default: a new one below runs/)")
+    add("--resume", action="store_true", help="continue the run in --out")
+    add("-q", "--quiet", action="store_true", help="no progress, only the result")
+    parser.set_defaults(run=_search)
+
+
+def _search(options: argparse.Namespace) -> int:
+    if options.resume and not options.out:
+        raise ConfigError("--resume needs --out, the folder of the run to continue")
+    config = _search_config(options)
+    out = Path(options.out) if options.out else _free_folder(Path("runs"))
+    task = load_task(config)
+    truth = load_truth(config)
+    with (
+        _cancellable() as cancelled,
+        ProgressDisplay(quiet=options.quiet, total_steps=_total_steps(config, task)) as show,
+    ):
+
+        def on_event(event: Event) -> None:
+            show(event)
+            if cancelled():
+                raise SearchCancelledError("stopped")
+
+        try:
+            run = few_shot_search(
+                config,
+                task,
+                architectures=None if truth is None else truth.accuracy.index,
+                out=out,
+                resume=options.resume,
+                device=options.device,
+                on_event=on_event,
+            )
+        except SearchCancelledError:
+            show.say(
+                f"Stopped; everything so far is stored. Continue with:\n"
+                f"  naslid search --resume --out {out}"
+            )
+            return 130
+    print_summary(run, truth)
+    say(f"Report: {write_report(out, reference=truth)}")
+    return 0
+
+
+def _search_config(options: argparse.Namespace) -> RunConfig:
+    """Compose the settings: preset or stored run, then file, then options."""
+    if options.resume and options.preset is None:
+        base = RunStore.open(options.out).config.to_dict()
+    else:
+        base = read_preset(options.preset or "demo")
+    if options.config:
+        base = merged(base, read_toml(options.config))
+    given = {name: getattr(options, name) for name in _SETTINGS}
+    base = merged(base, {name: value for name, value in given.items() if value is not None})
+    if options.mode:
+        base = merged(base, mode_settings(options.mode))
+    for text in options.set:
+        base = merged(base, _setting(text))
+    for name in ("data", "truth"):
+        path = Path(str(base.get(name) or ""))
+        if path.is_file():  # a run can be resumed from any folder
+            base[name] = str(path.resolve())
+    return RunConfig.from_dict(base)
+
+
+def _setting(text: str) -> dict[str, Any]:
+    """Read ``section.key=value``; a value that is not TOML is taken as text."""
+    key, equals, value = text.partition("=")
+    if not equals:
+        raise ConfigError(f"--set needs KEY=VALUE, got {text!r}")
+    try:
+        return tomllib.loads(f"{key} = {value}")
+    except tomllib.TOMLDecodeError:
+        try:
+            return tomllib.loads(f"{key} = {json.dumps(value)}")
+        except tomllib.TOMLDecodeError as error:
+            raise ConfigError(f"--set cannot read {text!r}: {error}") from error
+
+
+def _free_folder(parent: Path) -> Path:
+    numbers = (f"search-{number:03d}" for number in range(1, 1000))
+    return next(parent / name for name in numbers if not (parent / name).exists())
+
+
+def _total_steps(config: RunConfig, task: ImageTask) -> int:
+    methods = 2 if config.single else 1
+    return methods * config.total_epochs * config.training.steps_per_epoch(task.train)
+
+
+@contextmanager
+def _cancellable() -> Iterator[Callable[[], bool]]:
+    """Note the first Ctrl-C instead of dying of it; a second one stops at once."""
+    pressed: list[int] = []
+
+    def note(number: int, _frame: FrameType | None) -> None:
+        pressed.append(number)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: bool(pressed)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,365 @@
+"""The whole judgement of scores against a table of reference accuracies, in one record."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final, Literal
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from naslid_toolkit.errors import ConfigError, SpaceError
+from naslid_toolkit.evaluation.baselines import trivial_scores
+from naslid_toolkit.evaluation.benchmark import ReferenceTable
+from naslid_toolkit.evaluation.labels import noisy_labels
+from naslid_toolkit.evaluation.ranking import Values, aligned, bootstrap_taus, dense_ranks, tau_b
+from naslid_toolkit.space.nasbench201 import canonical_cell, parse_architecture
+from naslid_toolkit.supernet.network import Skeleton
+
+FRACTIONS: Final = (1.0, 0.5, 0.1, 0.01)
+PICKS: Final = (1, 10, 100)
+BENCHMARK: Final = Skeleton(affine=True)  # 16 channels, 5 cells
+_LEAST: Final = 3  # architectures that can be ranked
+_SEED_DRAWS: Final = 200  # resamples of a handful of seeds
+_LABEL_DRAWS: Final = 50  # tables drawn for the ceiling of seed noise
+_TIE_DRAWS: Final = 20  # orders among tied scores
+Isomorphic = Literal["keep", "average"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Evaluation:
+    """How scores rank architectures, with everything needed to judge the number.
+
+    Parameters
+    ----------
+    correlations
+        One row a method and top fraction (by reference): ``method``, ``baseline`` (whether it
+        is a trivial one), ``top``, ``architectures``, ``tau`` (tau-b) with ``low`` and ``high``
+        (95 % over architectures) and ``seed_low`` and ``seed_high`` (95 % over the seeds of the
+        labels; NaN where the table has one), ``spearman``, ``pearson``.
+    picks
+        One row a method and ``k``: ``accuracy``, the best reference accuracy among the ``k``
+        architectures with the largest scores, the mean over orders of tied scores; ``regret``,
+        how far that is below the best of all. With ``k`` above 1 the choice within the ``k``
+        uses the reference: an ``oracle`` step.
+    differences
+        The first method against every other: ``tau`` difference with paired 95 % interval over
+        architectures, two-sided bootstrap ``p_value``, and that adjusted for the number of
+        comparisons (``p_holm``).
+    ceilings
+        One row a kind and top fraction: ``seed noise``, the tau that true expected accuracies
+        would reach with these labels; ``validation``, that of validation accuracies after
+        training alone. ``low`` and ``high`` as for the methods.
+    protocol
+        What was compared with what: source, column, task, numbers, seeds, options.
+    """
+
+    correlations: pd.DataFrame
+    picks: pd.DataFrame
+    differences: pd.DataFrame
+    ceilings: pd.DataFrame
+    protocol: Mapping[str, Any]
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return all numbers as one tidy table: ``kind``, ``method``, ``measure``, ``value``."""
+        keys = {
+            "correlations": ["method", "top"],
+            "picks": ["method", "k"],
+            "differences": ["method", "against"],
+            "ceilings": ["method", "top"],
+        }
+        parts = []
+        for kind, key in keys.items():
+            frame = getattr(self, kind)
+            if len(frame):
+                part = frame.melt(id_vars=key, var_name="measure", value_name="value")
+                parts.append(part.assign(kind=kind))
+        columns = ["kind", "method", "top", "k", "against", "measure", "value"]
+        whole: pd.DataFrame = pd.concat(parts, ignore_index=True).reindex(columns=columns)
+        return whole
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as JSON-able data; undefined numbers are None."""
+        tables = {
+            name: getattr(self, name).astype(object).where(getattr(self, name).notna(), None)
+            for name in ("correlations", "picks", "differences", "ceilings")
+        }
+        return {
+            "protocol": dict(self.protocol),
+            **{name: table.to_dict("records") for name, table in tables.items()},
+        }
+
+
+def evaluate(
+    scores: pd.DataFrame | Values,
+    truth: ReferenceTable | Values,
+    *,
+    seed: int,
+    fractions: Sequence[float] = FRACTIONS,
+    picks: Sequence[int] = PICKS,
+    isomorphic: Isomorphic = "keep",
+    baselines: Skeleton | None = BENCHMARK,
+    resamples: int = 1000,
+) -> Evaluation:
+    """Judge one or several methods' scores against reference accuracies.
+
+    Parameters
+    ----------
+    scores
+        Scores by official architecture string, larger is better; of several methods a frame
+        with one column each. The first is the one whose differences are tested.
+    truth
+        Reference accuracies in [0, 1]. Compared are the architectures that have all scores and
+        a reference.
+    seed
+        Seed of every resample.
+    fractions
+        Shares of architectures, best by reference, within which to compare; a fraction with
+        fewer than three architectures is left out.
+    picks
+        Numbers of largest scores among which the best reference is taken.
+    isomorphic
+        ``"average"``: isomorphic cells count once, with their mean score and reference;
+        ``"keep"``: every architecture counts. Where a table holds one architecture for all
+        isomorphic ones, scores are averaged in either case.
+    baselines
+        The network whose parameters and multiply-accumulates the trivial baselines count; None
+        leaves the baselines out.
+    resamples
+        Bootstrap resamples over architectures.
+
+    Returns
+    -------
+    Evaluation
+        One record; see there.
+
+    Raises
+    ------
+    DataError
+        If fewer than three architectures can be compared, a value is NaN, or a method has the
+        name of a baseline.
+    SpaceError
+        If isomorphic cells or baselines are asked for and a name is no architecture of
+        NAS-Bench-201.
+    ConfigError
+        If a fraction, a pick or the number of resamples is out of range.
+    """
+    _check(fractions, picks)
+    table = truth if isinstance(truth, ReferenceTable) else _bare(truth)
+    methods = _methods(scores)
+    own = [str(name) for name in methods]
+    if baselines is not None:
+        methods = _with_baselines(methods, baselines)
+    average = isomorphic == "average" or table.one_per_cell
+    if average:
+        methods, table = _by_cell(methods), _table_by_cell(table)
+    frame = aligned({str(name): methods[name] for name in methods}, table.accuracy)
+    subsets = {top: _best(frame, top) for top in fractions}
+    subsets = {top: part for top, part in subsets.items() if len(part) >= _LEAST}
+    taus = {
+        top: bootstrap_taus(part, seed=seed, resamples=resamples) for top, part in subsets.items()
+    }
+    return Evaluation(
+        correlations=_correlations(subsets, taus, table, own, seed),
+        picks=_picks(frame, picks, seed),
+        differences=_differences(frame, taus.get(1.0)),
+        ceilings=_ceilings(subsets, table, seed, resamples),
+        protocol={
+            "source": table.source,
+            "column": table.column,
+            "task": table.task,
+            "architectures": len(frame),
+            "seeds": table.rows,
+            "isomorphic": "average" if average else "keep",
+            "resamples": resamples,
+            "seed": seed,
+        },
+    )
+
+
+def _check(fractions: Sequence[float], picks: Sequence[int]) -> None:
+    wrong = [top for top in fractions if not 0 < top <= 1]
+    if wrong or not fractions:
+        raise ConfigError(f"fractions must lie in (0, 1], got {list(fractions)}")
+    if any(k < 1 for k in picks):
+        raise ConfigError(f"picks must be at least 1, got {list(picks)}")
+
+
+def _bare(truth: Values) -> ReferenceTable:
+    accuracy = pd.Series(truth, dtype=float)
+    return ReferenceTable(accuracy, accuracy.to_frame("mean"), None, "reference", "")
+
+
+def _methods(scores: pd.DataFrame | Values) -> pd.DataFrame:
+    if isinstance(scores, pd.DataFrame):
+        return scores.rename(columns=str)
+    return pd.Series(scores, dtype=float).to_frame("score")
+
+
+def _with_baselines(methods: pd.DataFrame, skeleton: Skeleton) -> pd.DataFrame:
+    trivial = trivial_scores(map(str, methods.index), skeleton)
+    return methods.join(trivial[[name for name in trivial if name not in methods]])
+
+
+def _cells(names: pd.Index) -> pd.Index:
+    try:
+        return pd.Index([canonical_cell(parse_architecture(str(name))) for name in names])
+    except SpaceError as error:
+        error.add_note("isomorphic cells can be found among architectures of NAS-Bench-201 only")
+        raise
+
+
+def _by_cell(values: pd.DataFrame) -> pd.DataFrame:
+    """Average over isomorphic cells."""
+    return values.groupby(_cells(values.index).to_numpy()).mean()
+
+
+def _table_by_cell(table: ReferenceTable) -> ReferenceTable:
+    seeds = _by_cell(table.seeds)
+    validation = table.validation
+    if validation is not None:
+        validation = _by_cell(validation.to_frame("accuracy"))["accuracy"]
+    accuracy = _by_cell(table.accuracy.to_frame("accuracy"))["accuracy"]
+    return replace(table, accuracy=accuracy, seeds=seeds, validation=validation)
+
+
+def _best(frame: pd.DataFrame, top: float) -> pd.DataFrame:
+    """Return the best rows by reference; among equal ones the first by name."""
+    order = np.argsort(-frame["reference"].to_numpy(), kind="stable")
+    return frame.iloc[order[: int(top * len(frame) + 1e-9)]]
+
+
+def _correlations(
+    subsets: Mapping[float, pd.DataFrame],
+    taus: Mapping[float, pd.DataFrame],
+    table: ReferenceTable,
+    own: Sequence[str],
+    seed: int,
+) -> pd.DataFrame:
+    rows: list[dict[str, object]] = []
+    for top, part in subsets.items():
+        over_seeds = _over_seeds(part, table, seed)
+        for method in part.columns.drop("reference"):
+            values, reference = part[method], part["reference"]
+            varied = values.nunique() > 1 and reference.nunique() > 1
+            rows.append(
+                {
+                    "method": method,
+                    "baseline": method not in own,
+                    "top": top,
+                    "architectures": len(part),
+                    "tau": tau_b(values, reference),
+                    **_interval(taus[top][method]),
+                    **_interval(over_seeds[method], "seed_"),
+                    "spearman": float(stats.spearmanr(values, reference)[0]) if varied else 0.0,
+                    "pearson": float(stats.pearsonr(values, reference)[0]) if varied else 0.0,
+                }
+            )
+    order = list(dict.fromkeys(str(row["method"]) for row in rows))
+    rows.sort(key=lambda row: order.index(str(row["method"])))
+    return pd.DataFrame(rows)
+
+
+def _interval(values: pd.Series, prefix: str = "") -> dict[str, float]:
+    low, high = np.percentile(values, [2.5, 97.5])
+    return {f"{prefix}low": float(low), f"{prefix}high": float(high)}
+
+
+def _over_seeds(part: pd.DataFrame, table: ReferenceTable, seed: int) -> pd.DataFrame:
+    """Return tau with labels from resampled seeds; NaN where there is one seed."""
+    seeds = table.seeds.loc[part.index].to_numpy()
+    methods = part.drop(columns="reference")
+    if seeds.shape[1] < 2:
+        return pd.DataFrame(np.nan, range(1), methods.columns)
+    ranks = [dense_ranks(methods[name]) for name in methods]
+    means = part["reference"].to_numpy()
+    draw = np.random.default_rng(seed)
+    taus = []
+    for _ in range(_SEED_DRAWS):
+        labels = _row_means(seeds[:, draw.integers(seeds.shape[1], size=seeds.shape[1])], means)
+        order = np.argsort(labels, kind="stable")
+        reference = dense_ranks(labels[order])
+        taus.append([tau_b(column[order], reference) for column in ranks])
+    return pd.DataFrame(taus, columns=methods.columns)
+
+
+def _row_means(values: np.ndarray, otherwise: np.ndarray) -> np.ndarray:
+    """Return means without NaN; ``otherwise`` where a row has nothing else."""
+    known = np.isfinite(values)
+    sums = np.where(known, values, 0).sum(1)
+    return np.where(known.any(1), sums / np.maximum(known.sum(1), 1), otherwise)
+
+
+def _picks(frame: pd.DataFrame, picks: Sequence[int], seed: int) -> pd.DataFrame:
+    reference = frame["reference"].to_numpy()
+    rows = []
+    for method in frame.columns.drop("reference"):
+        draw = np.random.default_rng(seed)
+        scores = frame[method].to_numpy()
+        best = np.zeros(len(picks))
+        for _ in range(_TIE_DRAWS):
+            order = np.lexsort((draw.random(len(scores)), -scores))
+            running = np.maximum.accumulate(reference[order])
+            best += [running[min(k, len(scores)) - 1] for k in picks]
+        for k, accuracy in zip(picks, (best / _TIE_DRAWS).tolist(), strict=True):
+            regret = max(float(reference.max()) - accuracy, 0.0)
+            rows.append(
+                {"method": method, "k": k, "oracle": k > 1, "accuracy": accuracy, "regret": regret}
+            )
+    return pd.DataFrame(rows)
+
+
+def _differences(frame: pd.DataFrame, taus: pd.DataFrame | None) -> pd.DataFrame:
+    columns = ["method", "against", "difference", "low", "high", "p_value", "p_holm"]
+    if taus is None:
+        return pd.DataFrame(columns=columns)
+    first, *others = taus.columns
+    own = tau_b(frame[first], frame["reference"])
+    rows = []
+    for other in others:
+        drawn = taus[first] - taus[other]
+        below, above = int((drawn <= 0).sum()), int((drawn >= 0).sum())
+        chance = min(1.0, 2 * (1 + min(below, above)) / (1 + len(drawn)))
+        difference = own - tau_b(frame[other], frame["reference"])
+        row = {"method": first, "against": other, "difference": difference}
+        rows.append({**row, **_interval(drawn), "p_value": chance})
+    table = pd.DataFrame(rows, columns=columns[:-1])
+    return table.assign(p_holm=_holm(table["p_value"].to_numpy(dtype=float)))
+
+
+def _holm(chances: np.ndarray) -> np.ndarray:
+    """Adjust p-values for their number (Holm 1979)."""
+    order = np.argsort(chances, kind="stable")
+    times = np.arange(len(chances), 0, -1)
+    adjusted = np.empty(len(chances))
+    adjusted[order] = np.minimum(1.0, np.maximum.accumulate(chances[order] * times))
+    return adjusted
+
+
+def _ceilings(
+    subsets: Mapping[float, pd.DataFrame], table: ReferenceTable, seed: int, resamples: int
+) -> pd.DataFrame:
+    rows = []
+    widest = subsets[max(subsets)] if subsets else pd.DataFrame()
+    seeds = table.seeds.loc[widest.index]
+    if seeds.shape[1] > 1 and seeds.notna().all(axis=1).sum() >= _LEAST:
+        truth, tables = noisy_labels(seeds, seed=seed, draws=_LABEL_DRAWS)
+        for top, part in subsets.items():
+            count = max(_LEAST, round(len(part) / len(widest) * len(truth)))
+            taus = pd.Series([_best_tau(truth, labels, count) for _, labels in tables.items()])
+            row = {"method": "seed noise", "top": top, "architectures": count, "tau": taus.mean()}
+            rows.append({**row, **_interval(taus)})
+    if table.validation is not None:
+        for top, part in subsets.items():
+            both = aligned({"validation": table.validation.loc[part.index]}, part["reference"])
+            taus = bootstrap_taus(both, seed=seed, resamples=resamples)["validation"]
+            tau = tau_b(both["validation"], both["reference"])
+            row = {"method": "validation", "top": top, "architectures": len(both), "tau": tau}
+            rows.append({**row, **_interval(taus)})
+    return pd.DataFrame(rows, columns=["method", "top", "architectures", "tau", "low", "high"])
+
+
+def _best_tau(truth: pd.Series, labels: pd.Series, count: int) -> float:
+    """Return tau of the truth with one drawn table, within its best rows."""
+    best = np.argsort(-labels.to_numpy(), kind="stable")[:count][::-1]
+    return tau_b(dense_ranks(truth.to_numpy()[best]), dense_ranks(labels.to_numpy()[best]))

@@ -41,9 +41,9 @@ def test_the_table_that_ships_is_whole():
     truth = load_reference(digits_truth_path())
     frame = pd.read_parquet(digits_truth_path())
 
-    assert len(truth.accuracy) >= 200
+    assert len(truth.accuracy) == 6461
     assert truth.rows >= 3
-    assert truth.task == "digits(canvas=12, noise=0.3, copies=2, seed=0)"
+    assert truth.task == "digits(canvas=8, noise=0.05, distortion=1, clutter=2, copies=4, seed=0)"
     assert frame.groupby("architecture").size().nunique() == 1
     assert frame["test_accuracy"].between(0.1, 1).all()
     assert digits_truth_path().stat().st_size < 3_000_000

@@ -42,7 +42,7 @@ def supernet(space: SearchSpace) -> Supernet:
 
 @pytest.fixture(scope="session")
 def digits() -> ImageTask:
-    return load_digits(canvas=8, noise=0.1, distortion=0, clutter=0, copies=1)
+    return load_digits(canvas=8, noise=0.1, distortion=0.0, clutter=0, copies=1)
 
 
 @pytest.fixture(scope="session")

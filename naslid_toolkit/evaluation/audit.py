@@ -150,8 +150,8 @@ def _summary(accuracy: np.ndarray, depth: np.ndarray) -> dict[str, float]:
     connected = depth >= 0
     varied = len(np.unique(depth)) > 1 and len(np.unique(accuracy)) > 1
     return {
-        "architectures": len(accuracy),
-        "disconnected": int((~connected).sum()),
+        "architectures": float(len(accuracy)),
+        "disconnected": float((~connected).sum()),
         "best": float(accuracy.max()),
         "mean": float(accuracy.mean()),
         "skewness": float(stats.skew(accuracy)),

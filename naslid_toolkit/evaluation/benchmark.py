@@ -225,7 +225,7 @@ def _by_seed(path: Path, rows: pd.DataFrame, column: str) -> pd.DataFrame:
         )
     names = rows["architecture"].astype(str)
     number = rows["seed"] if "seed" in rows else rows.groupby(names).cumcount()
-    keyed = pd.Series(rows[column].to_numpy(), [names.to_numpy(), number.to_numpy()])
+    keyed = pd.Series(rows[column].to_numpy(dtype=float), [names.to_numpy(), number.to_numpy()])
     twice = keyed.index.duplicated()
     if twice.any():
         name, seed = keyed.index[twice][0]

@@ -6,8 +6,9 @@ import zipfile
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from io import BufferedIOBase
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import Any, Final
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -184,7 +185,7 @@ def _read_folder(folder: Path, rows: _Rows, on_event: OnEvent) -> None:
         on_event(WorkDone("reading", number, len(members), "files"))
 
 
-def _read_data(raw: IO[bytes], add: OnArchitecture) -> None:
+def _read_data(raw: BufferedIOBase, add: OnArchitecture) -> None:
     """Find out how a file is packed, and read its records."""
     head = raw.read(4)
     raw.seek(0)

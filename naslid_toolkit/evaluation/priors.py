@@ -34,7 +34,7 @@ class Combination:
     declaration: str
 
 
-def combine(scores: pd.DataFrame, weights: Mapping[str, float]) -> Combination:
+def combine(scores: pd.DataFrame, weights: Mapping[str, float | int]) -> Combination:
     """Add up the ranks of several scores with fixed weights.
 
     Parameters
@@ -59,8 +59,9 @@ def combine(scores: pd.DataFrame, weights: Mapping[str, float]) -> Combination:
 
     Examples
     --------
+    >>> import pandas as pd
     >>> frame = pd.DataFrame({"score": [0.1, 0.2, 0.3], "convolutions": [3, 1, 2]}, list("abc"))
-    >>> combine(frame, {"score": 1, "convolutions": 1}).scores.round(2).to_dict()
+    >>> combine(frame, {"score": 1.0, "convolutions": 1.0}).scores.round(2).to_dict()
     {'a': 0.5, 'b': 0.25, 'c': 0.75}
     """
     for name, weight in weights.items():
@@ -76,7 +77,9 @@ def combine(scores: pd.DataFrame, weights: Mapping[str, float]) -> Combination:
     combined = sum(ranks[name] * (weight / total) for name, weight in weights.items())
     parts = " + ".join(f"{weight:g} x {name}" for name, weight in weights.items())
     return Combination(
-        pd.Series(combined, scores.index), dict(weights), f"rank sum, fixed: {parts}"
+        pd.Series(combined, scores.index),
+        {name: float(w) for name, w in weights.items()},
+        f"rank sum, fixed: {parts}",
     )
 
 

@@ -5,7 +5,8 @@ import re
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import IO, Any, Final
+from io import BufferedIOBase
+from typing import Any, Final
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from naslid_toolkit.errors import DataError
 _LONGEST: Final = 1 << 26  # bytes of one string or frame; longer ones are an attack
 _TRIAL: Final = frozenset({"eval_acc1es", "eval_losses", "eval_names", "epochs", "seed"})
 _ARCHITECTURE: Final = frozenset({"all_results", "arch_str"})
+_FEW: Final = 16
 _EPOCH_KEY: Final = re.compile(r".+@\d+")  # 'x-valid@199': new in every trial, never shared
 _NUMBER_TYPE: Final = re.compile(r"[<>=|]?[fiub][1248]")
 
@@ -42,7 +44,7 @@ _FORGOTTEN: Final = _Forgotten()
 OnArchitecture = Callable[[str, Mapping[tuple[str, int], Trial]], None]
 
 
-def read_records(file: IO[bytes], on_architecture: OnArchitecture) -> Any:  # noqa: ANN401 - whatever the file holds
+def read_records(file: BufferedIOBase, on_architecture: OnArchitecture) -> Any:  # noqa: ANN401 - whatever the file holds
     """Interpret one pickle and hand over each architecture's trials as soon as they are read.
 
     Only opcodes that build plain data are understood. Ordered dictionaries, sets and numpy
@@ -87,7 +89,7 @@ def read_records(file: IO[bytes], on_architecture: OnArchitecture) -> Any:  # no
 class _Guarded:
     """A file that refuses to read unreasonably much at once."""
 
-    def __init__(self, file: IO[bytes]) -> None:
+    def __init__(self, file: BufferedIOBase) -> None:
         self.file = file
 
     def read(self, size: int) -> bytes:
@@ -179,8 +181,7 @@ class _Reader(_Standard):  # type: ignore[misc]  # the standard library does not
         """Drop what only the record just read could refer to."""
         for index in self._fresh:
             value = self.memo[index]
-            shared = isinstance(value, str) and not _EPOCH_KEY.fullmatch(value)
-            if not shared and not callable(value):
+            if not _shared(value):
                 del self.memo[index]
         self._fresh.clear()
 
@@ -204,6 +205,13 @@ BINBYTES SHORT_BINBYTES BINBYTES8
 EMPTY_LIST LIST APPEND APPENDS EMPTY_TUPLE TUPLE TUPLE1 TUPLE2 TUPLE3
 EMPTY_DICT DICT EMPTY_SET ADDITEMS FROZENSET GLOBAL STACK_GLOBAL REDUCE PERSID BINPERSID
 """
+
+
+def _shared(value: object) -> bool:
+    """Say whether other records may refer to this: names, short lists of them, stand-ins."""
+    if isinstance(value, list):
+        return len(value) <= _FEW and all(isinstance(item, str) for item in value)
+    return callable(value) or (isinstance(value, str) and not _EPOCH_KEY.fullmatch(value))
 
 
 def _nothing(*_arguments: object) -> None:

@@ -1,0 +1,165 @@
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from naslid_toolkit.errors import ConfigError, DataError, SpaceError
+from naslid_toolkit.evaluation.audit import audit_operations
+from naslid_toolkit.evaluation.benchmark import digits_truth_path, load_reference, read_columns
+from naslid_toolkit.evaluation.labels import column_agreement, reliability, separation
+from naslid_toolkit.evaluation.panel import evaluate
+from naslid_toolkit.evaluation.priors import combine, cross_fit
+from naslid_toolkit.evaluation.ranking import bootstrap_taus, tau_b
+from naslid_toolkit.plots.evaluation import plot_audit, plot_evaluation
+from naslid_toolkit.report import panel_lines, panel_table
+from naslid_toolkit.space.nasbench201 import format_architecture
+from tests.conftest import shared_file
+
+PUBLISHED = [0.587, 0.637, 0.671, 0.642, 0.711, 0.743, 0.695, 0.745]
+
+
+@pytest.fixture(scope="module")
+def truth():
+    return load_reference(digits_truth_path())
+
+
+@pytest.fixture(scope="module")
+def judged(truth):
+    draw = np.random.default_rng(0)
+    noisy = truth.accuracy + draw.normal(0, 0.05, len(truth.accuracy))
+    frame = pd.DataFrame({"noisy": noisy, "validation": truth.validation})
+    return evaluate(frame, truth, seed=0, resamples=50)
+
+
+@pytest.mark.data
+def test_published_supernets_rank_as_published():
+    table = load_reference(shared_file("nb201_accuracies.parquet"), column="cifar10_test_200")
+    scores = read_columns(shared_file("supernet_scores_published.parquet"))
+
+    taus = [tau_b(scores[name], table.accuracy[scores.index]) for name in scores]
+    priors = evaluate(scores[["single_c16_250"]], table, seed=0, resamples=2, fractions=[1.0])
+    audit = audit_operations(table.accuracy)
+
+    assert [round(tau, 3) for tau in taus] == PUBLISHED
+    assert priors.correlations["tau"].round(3).tolist()[:2] == [0.587, 0.616]
+    assert audit.summary["skewness"] < 0
+    assert audit.summary["disconnected"] == 341
+    loss = audit.without.set_index("operation")["loss"]
+    assert loss["nor_conv_3x3"] > 0.005
+    assert loss[["none", "avg_pool_3x3"]].max() < 0.001
+
+
+def test_the_labels_that_ship_are_reliable(truth):
+    assert len(truth.accuracy) == 6461
+    assert reliability(truth.seeds).full >= 0.75
+    assert separation(truth.seeds).best == 64
+
+
+def test_the_panel_holds_what_scipy_says(judged, truth):
+    whole = judged.correlations.set_index(["method", "top"]).loc[("validation", 1.0)]
+    both = truth.validation[truth.accuracy.index], truth.accuracy
+
+    assert whole["tau"] == pytest.approx(stats.kendalltau(*both)[0], abs=1e-12)
+    assert whole["spearman"] == pytest.approx(stats.spearmanr(*both)[0], abs=1e-12)
+    assert whole["pearson"] == pytest.approx(stats.pearsonr(*both)[0], abs=1e-12)
+    assert whole["seed_low"] <= whole["tau"] + 0.05
+    ceiling = judged.ceilings.set_index(["method", "top"])["tau"]
+    assert ceiling["seed noise", 1.0] == pytest.approx(reliability(truth.seeds).ceiling, abs=0.05)
+    assert ceiling["validation", 1.0] == pytest.approx(whole["tau"])
+
+
+def test_a_panel_can_be_printed_drawn_and_stored(judged):
+    data = json.loads(json.dumps(judged.to_dict(), allow_nan=False, default=float))
+
+    assert panel_table(judged)["method"].tolist()[:2] == ["noisy", "validation"]
+    assert any("noisy minus validation" in line for line in panel_lines(judged))
+    assert set(judged.to_frame()["kind"]) == {"correlations", "picks", "differences", "ceilings"}
+    assert data["protocol"]["isomorphic"] == "average"
+    assert len(plot_evaluation(judged).data) > 8
+
+
+def test_isomorphic_cells_can_count_once(space):
+    names = [format_architecture(architecture) for architecture in list(space)[::40]]
+    values = pd.Series(np.arange(len(names), dtype=float), names)
+
+    kept = evaluate(values, values / 1000, seed=0, resamples=5)
+    once = evaluate(values, values / 1000, seed=0, resamples=5, isomorphic="average")
+
+    assert kept.protocol["architectures"] == len(names) > once.protocol["architectures"]
+    assert kept.picks["regret"].min() == pytest.approx(0)
+    with pytest.raises(SpaceError):
+        evaluate({"a": 1.0, "b": 2.0, "c": 3.0}, {"a": 1.0, "b": 2.0, "c": 3.0}, seed=0)
+
+
+def test_impossible_questions_are_refused(truth):
+    scores = truth.accuracy
+    with pytest.raises(ConfigError, match="fractions must lie"):
+        evaluate(scores, truth, seed=0, fractions=[0.0])
+    with pytest.raises(ConfigError, match="picks must be"):
+        evaluate(scores, truth, seed=0, picks=[0])
+    with pytest.raises(DataError, match="at least 2 seeds"):
+        reliability(truth.seeds[[0]])
+    with pytest.raises(DataError, match="at least 3 accuracies"):
+        audit_operations(scores.iloc[:2])
+
+
+def test_the_bootstrap_is_that_of_plain_tau():
+    draw = np.random.default_rng(1)
+    frame = pd.DataFrame({"a": draw.integers(0, 9, 60), "reference": draw.integers(0, 9, 60)})
+
+    taus = bootstrap_taus(frame, seed=3, resamples=20)["a"]
+
+    ordered = frame.sort_values("reference", kind="stable")
+    again = np.random.default_rng(3)
+    for tau in taus:
+        chosen = ordered.iloc[np.sort(again.integers(60, size=60))]
+        assert tau == pytest.approx(
+            stats.kendalltau(chosen["a"], chosen["reference"])[0], abs=1e-12
+        )
+
+
+def test_combinations_are_declared():
+    draw = np.random.default_rng(0)
+    names = [f"a{i}" for i in range(300)]
+    reference = pd.Series(draw.normal(size=300), names)
+    frame = pd.DataFrame(
+        {"score": reference + draw.normal(size=300), "prior": reference + draw.normal(size=300)}
+    )
+
+    fixed = combine(frame, {"score": 1, "prior": 1})
+    fitted = cross_fit(frame, reference, priors=["prior"], seed=0)
+
+    assert tau_b(fixed.scores, reference) > tau_b(frame["score"], reference)
+    assert tau_b(fitted.scores[names], reference) > tau_b(frame["score"], reference)
+    assert fixed.declaration == "rank sum, fixed: 1 x score + 1 x prior"
+    assert "cross-fitted on the labels" in fitted.declaration
+    for weights, message in (
+        ({"scor": 1}, "did you mean"),
+        ({"score": -1}, "not negative"),
+        ({"score": 0}, "positive"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            combine(frame, weights)
+    with pytest.raises(ConfigError, match="cross-fitting needs"):
+        cross_fit(frame, reference, priors=[], seed=0)
+    with pytest.raises(ConfigError, match="folds of"):
+        cross_fit(frame, reference, priors=["prior"], folds=1, seed=0)
+    with pytest.raises(DataError, match="scores are NaN"):
+        combine(frame.assign(prior=np.nan), {"prior": 1})
+
+
+def test_columns_agree_as_far_as_they_rank_alike(truth):
+    columns = pd.DataFrame({"test": truth.accuracy, "valid": truth.validation})
+
+    table = column_agreement(columns)
+
+    assert table["tau"].item() == pytest.approx(tau_b(columns["test"], columns["valid"]))
+
+
+def test_an_audit_can_be_drawn(truth):
+    audit = audit_operations(truth.accuracy)
+
+    assert len(plot_audit(audit).data) == 10
+    assert audit.without["loss"].min() == 0

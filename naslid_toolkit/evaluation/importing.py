@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from io import BufferedIOBase
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -195,7 +195,7 @@ def _read_data(raw: BufferedIOBase, add: OnArchitecture) -> None:
                 read_records(file, add)
         elif head.startswith(b"PK"):
             with zipfile.ZipFile(raw) as archive, archive.open(_pickle_in(archive)) as file:
-                read_records(file, add)
+                read_records(cast("BufferedIOBase", file), add)
         elif head.startswith(b"\x80"):
             if read_records(raw, add) == _TORCH_MAGIC:
                 for _ in range(_TORCH_PICKLES):

@@ -38,12 +38,12 @@ class Memory:
 def test_training_learns(space, digits):
     supernet = Supernet(space, TINY, seed=0)
     path = Architecture(("nor_conv_3x3",) * 6)
-    config = TrainingConfig(epochs=8, batch_size=32, learning_rate=0.1)
+    config = TrainingConfig(epochs=16, batch_size=32, learning_rate=0.1)
 
     history = train(supernet, digits.train, config, seed=0)
 
     assert history.losses[-1] < history.losses[0] - 0.3
-    assert history.steps == 8 * (900 // 32)
+    assert history.steps == 16 * (900 // 32)
     assert accuracy(supernet, digits.valid, path) > 0.5
 
 

@@ -73,7 +73,6 @@ def summary_table(run: FewShotRun, reference: ReferenceTable) -> pd.DataFrame:
 
 def summary_lines(run: FewShotRun, reference: ReferenceTable | None) -> list[str]:
     """Return what the table does not say: the comparison, its protocol, the search's pick."""
-    best = run.history.best
     lines = []
     if reference is not None:
         compared = run.scores.index.intersection(reference.accuracy.index)
@@ -96,12 +95,18 @@ def summary_lines(run: FewShotRun, reference: ReferenceTable | None) -> list[str
             "No reference accuracies: rank correlations need a table, "
             "see 'naslid evaluate --help' (--truth)."
         )
-    lines.append(
+    lines.append(pick_line(run, reference))
+    return lines
+
+
+def pick_line(run: FewShotRun, reference: ReferenceTable | None) -> str:
+    """Return what the search picked."""
+    best = run.history.best
+    return (
         f"Picked by the search among {len(run.history.evaluated)}: {best.architecture} "
         f"(score {best.score:.3f}, {best.parameters:,} parameters, {best.flops:,} FLOPs"
         f"{_reference_of(best.architecture, reference)})."
     )
-    return lines
 
 
 def panel_table(evaluation: Evaluation) -> pd.DataFrame:

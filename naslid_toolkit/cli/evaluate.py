@@ -19,7 +19,7 @@ from naslid_toolkit.evaluation.benchmark import (
 from naslid_toolkit.evaluation.panel import BENCHMARK, PICKS, Evaluation, evaluate
 from naslid_toolkit.evaluation.priors import combine
 from naslid_toolkit.plots.evaluation import plot_evaluation
-from naslid_toolkit.report import panel_lines, panel_table, summary_lines
+from naslid_toolkit.report import panel_lines, panel_table, pick_line
 from naslid_toolkit.runtime import replacing
 from naslid_toolkit.search.config import load_truth
 from naslid_toolkit.search.result import FewShotRun, load_run
@@ -131,4 +131,4 @@ def _print(
     for line in [*panel_lines(result), *declarations]:
         say(line)
     if run is not None:
-        say(summary_lines(run, truth)[-1])
+        say(pick_line(run, truth))

@@ -97,10 +97,6 @@ def load_reference(
     """
     path = Path(path)
     frame, metadata = _read(path)
-    key = next((name for name in _NAMES if name in frame), None)
-    if key is None:
-        raise DataError(f"{path} has no column 'architecture' or 'arch', only {list(frame)}")
-    frame = frame.rename(columns={key: "architecture"})
     column = _accuracy_column(path, frame, column)
     where = dict(where or {})
     rows = _rows(path, frame, where)
@@ -151,15 +147,20 @@ def read_columns(path: str | Path, *, where: Where | None = None) -> pd.DataFram
     """
     path = Path(path)
     frame, _ = _read(path)
-    key = next((name for name in _NAMES if name in frame), None)
-    if key is None:
-        raise DataError(f"{path} has no column 'architecture' or 'arch', only {list(frame)}")
-    rows = _rows(path, frame.rename(columns={key: "architecture"}), dict(where or {}))
+    rows = _rows(path, frame, dict(where or {}))
     return rows.groupby("architecture", observed=True)[_floats(rows)].mean()
 
 
 def _read(path: Path) -> tuple[pd.DataFrame, dict[str, str]]:
-    """Read a table and its text metadata."""
+    """Read a table and its text metadata; its architectures stand in ``architecture``."""
+    frame, metadata = _read_file(path)
+    key = next((name for name in _NAMES if name in frame), None)
+    if key is None:
+        raise DataError(f"{path} has no column 'architecture' or 'arch', only {list(frame)}")
+    return frame.rename(columns={key: "architecture"}), metadata
+
+
+def _read_file(path: Path) -> tuple[pd.DataFrame, dict[str, str]]:
     if not path.is_file():
         raise DataError(f"no file {path}; expected a Parquet or CSV table of accuracies")
     try:

@@ -2,10 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any, Final, Literal
 
 import numpy as np
 import pandas as pd
+import torch
 from scipy import stats
 
 from naslid_toolkit.errors import ConfigError, SpaceError
@@ -13,6 +15,7 @@ from naslid_toolkit.evaluation.baselines import trivial_scores
 from naslid_toolkit.evaluation.benchmark import ReferenceTable
 from naslid_toolkit.evaluation.labels import noisy_labels
 from naslid_toolkit.evaluation.ranking import Values, aligned, bootstrap_taus, dense_ranks, tau_b
+from naslid_toolkit.lid.bootstrap import holm
 from naslid_toolkit.space.nasbench201 import canonical_cell, parse_architecture
 from naslid_toolkit.supernet.network import Skeleton
 
@@ -124,7 +127,7 @@ def evaluate(
         isomorphic ones, scores are averaged in either case.
     baselines
         The network whose parameters and multiply-accumulates the trivial baselines count; None
-        leaves the baselines out.
+        leaves the baselines out. A method of a baseline's name stands in its place.
     resamples
         Bootstrap resamples over architectures.
 
@@ -136,8 +139,7 @@ def evaluate(
     Raises
     ------
     DataError
-        If fewer than three architectures can be compared, a value is NaN, or a method has the
-        name of a baseline.
+        If fewer than three architectures can be compared, or a value is NaN.
     SpaceError
         If isomorphic cells or baselines are asked for and a name is no architecture of
         NAS-Bench-201.
@@ -201,9 +203,10 @@ def _with_baselines(methods: pd.DataFrame, skeleton: Skeleton) -> pd.DataFrame:
     return methods.join(trivial[[name for name in trivial if name not in methods]])
 
 
-def _cells(names: pd.Index) -> pd.Index:
+@lru_cache(maxsize=1 << 15)
+def _cell(name: str) -> str:
     try:
-        return pd.Index([canonical_cell(parse_architecture(str(name))) for name in names])
+        return canonical_cell(parse_architecture(name))
     except SpaceError as error:
         error.add_note("isomorphic cells can be found among architectures of NAS-Bench-201 only")
         raise
@@ -211,16 +214,15 @@ def _cells(names: pd.Index) -> pd.Index:
 
 def _by_cell(values: pd.DataFrame) -> pd.DataFrame:
     """Average over isomorphic cells."""
-    return values.groupby(_cells(values.index).to_numpy()).mean()
+    return values.groupby([_cell(str(name)) for name in values.index]).mean()
 
 
 def _table_by_cell(table: ReferenceTable) -> ReferenceTable:
-    seeds = _by_cell(table.seeds)
     validation = table.validation
     if validation is not None:
         validation = _by_cell(validation.to_frame("accuracy"))["accuracy"]
     accuracy = _by_cell(table.accuracy.to_frame("accuracy"))["accuracy"]
-    return replace(table, accuracy=accuracy, seeds=seeds, validation=validation)
+    return replace(table, accuracy=accuracy, seeds=_by_cell(table.seeds), validation=validation)
 
 
 def _best(frame: pd.DataFrame, top: float) -> pd.DataFrame:
@@ -324,16 +326,8 @@ def _differences(frame: pd.DataFrame, taus: pd.DataFrame | None) -> pd.DataFrame
         row = {"method": first, "against": other, "difference": difference}
         rows.append({**row, **_interval(drawn), "p_value": chance})
     table = pd.DataFrame(rows, columns=columns[:-1])
-    return table.assign(p_holm=_holm(table["p_value"].to_numpy(dtype=float)))
-
-
-def _holm(chances: np.ndarray) -> np.ndarray:
-    """Adjust p-values for their number (Holm 1979)."""
-    order = np.argsort(chances, kind="stable")
-    times = np.arange(len(chances), 0, -1)
-    adjusted = np.empty(len(chances))
-    adjusted[order] = np.minimum(1.0, np.maximum.accumulate(chances[order] * times))
-    return adjusted
+    chances = table["p_value"].tolist()
+    return table.assign(p_holm=holm(torch.tensor(chances, dtype=torch.float64)).tolist())
 
 
 def _ceilings(

@@ -193,8 +193,8 @@ def _allowed(opcodes: str) -> dict[int, Callable[..., None]]:
     """Take over the standard library's reading of plain data."""
     every = dict.fromkeys(range(256), _Reader._refuse)  # noqa: SLF001 - of this module
     standard = _Reader.dispatch
-    names = {code: getattr(pickle, code)[0] for code in opcodes.split()}
-    return {**every, **{code: standard[code] for code in names.values()}}
+    plain = [getattr(pickle, name)[0] for name in opcodes.split()]
+    return {**every, **{code: standard[code] for code in plain}}
 
 
 _PLAIN: Final = """
@@ -259,11 +259,9 @@ _Reader.dispatch |= {
 def _trial(record: Mapping[str, Any]) -> Trial:
     """Reduce the record of one training to its last epoch."""
     last = record["epochs"] - 1
-    results = {
-        name: (accuracies[f"{name}@{last}"], record["eval_losses"][f"{name}@{last}"])
-        for accuracies in [record["eval_acc1es"]]
-        for name in record["eval_names"]
-    }
+    accuracies, losses = record["eval_acc1es"], record["eval_losses"]
+    names = record["eval_names"]
+    results = {name: (accuracies[f"{name}@{last}"], losses[f"{name}@{last}"]) for name in names}
     train = record.get("train_acc1es")
     if isinstance(train, Mapping) and last in train:
         results["train"] = train[last], record["train_losses"][last]

@@ -199,15 +199,15 @@ def compare_profiles(
     difference = difference.where(means[0] != means[1], 0.0)
     chance = torch.special.erfc((difference / error).abs() / 2**0.5)
     chance = chance.where(difference != 0, 1.0).nan_to_num(nan=1.0)
-    return ProfileDifference(first.layers, difference, error, _holm(chance))
+    return ProfileDifference(first.layers, difference, error, holm(chance))
 
 
 def _spread(values: Float[Tensor, "replicates *layers"]) -> Float[Tensor, "*layers"]:
     return values.nan_to_num(posinf=0.0, neginf=0.0).std(dim=0)
 
 
-def _holm(chance: Float[Tensor, " layers"]) -> Float[Tensor, " layers"]:
-    """Adjust p-values for their number."""
+def holm(chance: Float[Tensor, " tests"]) -> Float[Tensor, " tests"]:
+    """Adjust p-values for their number (Holm 1979)."""
     ordered, order = chance.sort()
     steps = torch.arange(len(chance), 0, -1, dtype=chance.dtype)
     adjusted = (ordered * steps).clamp_max(1).cummax(dim=0).values

@@ -39,17 +39,10 @@ def plot_evaluation(
     labels = _labels(evaluation)
     for number, (method, part) in enumerate(evaluation.correlations.groupby("method", sort=False)):
         look = _look(number, baseline=bool(part["baseline"].iloc[0]))
-        error = {
-            "type": "data",
-            "symmetric": False,
-            "array": part["high"] - part["tau"],
-            "arrayminus": part["tau"] - part["low"],
-            "thickness": 1,
-        }
         figure.add_scatter(
             x=[labels[top] for top in part["top"]],
             y=part["tau"],
-            error_y=error,
+            error_y=_bars(part["low"], part["tau"], part["high"]),
             name=str(method),
             legendgroup=str(method),
             hovertemplate="%{x}: τ = %{y:.3f}<extra>%{fullData.name}</extra>",
@@ -76,6 +69,17 @@ def plot_evaluation(
     figure.update_yaxes(title="below the best accuracy (share)", rangemode="tozero", col=2)
     figure.update_layout(legend={"orientation": "h", "y": -0.28})
     return finish(figure, title=title, height=520)
+
+
+def _bars(low: pd.Series, middle: pd.Series, high: pd.Series) -> dict[str, object]:
+    """Return error bars from ``low`` to ``high``."""
+    return {
+        "type": "data",
+        "symmetric": False,
+        "array": high - middle,
+        "arrayminus": middle - low,
+        "thickness": 1,
+    }
 
 
 def _labels(evaluation: Evaluation) -> dict[float, str]:
@@ -134,13 +138,7 @@ def plot_audit(audit: Audit, *, title: str = "What operations are worth") -> go.
         figure.add_scatter(
             x=part["count"],
             y=part["median"],
-            error_y={
-                "type": "data",
-                "symmetric": False,
-                "array": part["upper"] - part["median"],
-                "arrayminus": part["median"] - part["lower"],
-                "thickness": 1,
-            },
+            error_y=_bars(part["lower"], part["median"], part["upper"]),
             mode="lines+markers",
             name=short(str(operation)),
             legendgroup=str(operation),

@@ -7,20 +7,24 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from naslid_toolkit.datasets import Images, batches
+from naslid_toolkit.datasets import Images
 from naslid_toolkit.errors import ConfigError
-from naslid_toolkit.runtime import OnEvent, WorkDone, generator, ignore_event
+from naslid_toolkit.runtime import OnEvent, WorkDone, ignore_event
 from naslid_toolkit.space.architecture import NONE, SKIP, Architecture, live_edges
 from naslid_toolkit.space.nasbench201 import POOL
 from naslid_toolkit.supernet.network import Cell, Supernet
 from naslid_toolkit.supernet.operations import Reduction, ReLUConvBN
-from naslid_toolkit.supernet.training import TrainingConfig, evaluating
+from naslid_toolkit.supernet.training import (
+    TrainingConfig,
+    epoch_batches,
+    evaluating,
+    evaluation_parts,
+)
 
 # The networks come first and the images third: choosing networks, 1x1 convolutions and batch
 # norm then work on contiguous rows.
 Maps = Float[Tensor, "networks channels images height width"]
 Changed = Float[Tensor, "networks outputs images high wide"]
-_EVALUATION_BATCH = 256
 _HALVING, _SMOOTHING = 2, 3  # kernels of the two average poolings
 
 
@@ -341,14 +345,10 @@ def train_stacked(
     """
     owned = networks.weights()
     optimiser = config.optimiser([weight for _, weight in owned])
-    count, steps = len(networks.architectures), config.steps_per_epoch(images)
+    count = len(networks.architectures)
     networks.train()
     for epoch in range(config.epochs):
-        draw = generator(seed, "batches", epoch)
-        stream = batches(images, config.batch_size, draw=draw, augmentation=config.augmentation)
-        for step, batch in enumerate(stream):
-            for group in optimiser.param_groups:
-                group["lr"] = config.rate_at(epoch + step / steps)
+        for batch in epoch_batches(images, config, optimiser, epoch=epoch, seed=seed):
             optimiser.zero_grad()
             labels = batch.labels.repeat(count)
             loss = nn.functional.cross_entropy(networks(batch.pixels).flatten(0, 1), labels)
@@ -378,13 +378,11 @@ def evaluate_stacked(
     hits = images.pixels.new_zeros(count)
     losses = images.pixels.new_zeros(count)
     with evaluating(networks), torch.inference_mode():
-        parts = -(-len(images) // _EVALUATION_BATCH)
-        chunks = images.pixels.tensor_split(parts), images.labels.tensor_split(parts)
-        for pixels, labels in zip(*chunks, strict=True):
-            logits = networks(pixels)
-            hits += (logits.argmax(2) == labels).sum(1)
+        for part in evaluation_parts(images):
+            logits = networks(part.pixels)
+            hits += (logits.argmax(2) == part.labels).sum(1)
             loss = nn.functional.cross_entropy(
-                logits.flatten(0, 1), labels.repeat(count), reduction="none"
+                logits.flatten(0, 1), part.labels.repeat(count), reduction="none"
             )
             losses += loss.view(count, -1).sum(1)
     return hits / len(images), losses / len(images)

@@ -189,12 +189,9 @@ def train(
     for epoch in range(first_epoch + len(losses), last_epoch):
         started = time.perf_counter()
         paths = _paths(supernet.space, config, steps, epoch, seed)
-        draw = generator(seed, "batches", epoch)
         batch_losses: list[Tensor] = []
-        stream = batches(images, config.batch_size, draw=draw, augmentation=config.augmentation)
+        stream = epoch_batches(images, config, optimiser, epoch=epoch, seed=seed)
         for step, batch in enumerate(stream):
-            for group in optimiser.param_groups:
-                group["lr"] = config.rate_at(epoch + step / steps)
             batch_losses.append(_step(supernet, batch, paths[step], optimiser, config))
             if step % _CHECK_EVERY == _CHECK_EVERY - 1 or step == steps - 1:
                 _check_finite(batch_losses, task, epoch * steps, config)
@@ -206,6 +203,23 @@ def train(
         rate = config.rate_at(float(epoch + 1))
         on_event(EpochDone(task, epoch + 1, losses[-1], rate, time.perf_counter() - started))
     return TrainingHistory(tuple(losses), steps * len(losses))
+
+
+def epoch_batches(
+    images: Images,
+    config: TrainingConfig,
+    optimiser: torch.optim.SGD,
+    *,
+    epoch: int,
+    seed: int,
+) -> Iterator[Images]:
+    """Yield the batches of one epoch, with the optimiser at each one's learning rate."""
+    draw, steps = generator(seed, "batches", epoch), config.steps_per_epoch(images)
+    stream = batches(images, config.batch_size, draw=draw, augmentation=config.augmentation)
+    for step, batch in enumerate(stream):
+        for group in optimiser.param_groups:
+            group["lr"] = config.rate_at(epoch + step / steps)
+        yield batch
 
 
 def _paths(
@@ -315,12 +329,18 @@ def evaluate_path(
     supernet: Supernet, images: Images, architecture: Architecture | None = None
 ) -> tuple[float, float]:
     """Return accuracy in [0, 1] and mean cross-entropy in nats; see :func:`accuracy`."""
-    parts = math.ceil(len(images) / _EVALUATION_BATCH)
     hits, loss = 0, 0.0
     with evaluating(supernet), torch.inference_mode():
-        chunks = images.pixels.tensor_split(parts), images.labels.tensor_split(parts)
-        for pixels, labels in zip(*chunks, strict=True):
-            logits = supernet(pixels, architecture)
-            hits += int((logits.argmax(1) == labels).sum())
-            loss += float(nn.functional.cross_entropy(logits, labels, reduction="sum"))
+        for part in evaluation_parts(images):
+            logits = supernet(part.pixels, architecture)
+            hits += int((logits.argmax(1) == part.labels).sum())
+            loss += float(nn.functional.cross_entropy(logits, part.labels, reduction="sum"))
     return hits / len(images), loss / len(images)
+
+
+def evaluation_parts(images: Images) -> Iterator[Images]:
+    """Yield equal parts of at most 256 images, in order."""
+    parts = math.ceil(len(images) / _EVALUATION_BATCH)
+    chunks = images.pixels.tensor_split(parts), images.labels.tensor_split(parts)
+    for pixels, labels in zip(*chunks, strict=True):
+        yield Images(pixels, labels)

@@ -34,6 +34,7 @@ pytest: install
 bench: install
 	$(BIN)/python -m benchmarks.lid
 	$(BIN)/python -m benchmarks.stages
+	$(BIN)/python -m benchmarks.evaluation
 
 clean:
 	rm -rf .venv runs .pytest_cache .mypy_cache .ruff_cache

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from naslid_toolkit.partition.store import NeighbourStore
     from naslid_toolkit.partition.tree import SplitTree
     from naslid_toolkit.progress import ProgressDisplay
+    from naslid_toolkit.report import panel_table
     from naslid_toolkit.runtime import generator
     from naslid_toolkit.search.config import RunConfig, load_task, load_truth
     from naslid_toolkit.search.evolution import EvolutionConfig, evolve
@@ -130,6 +131,7 @@ _HOMES: Final = {
     "measure_distances": "lid.measure",
     "nasbench201": "space.nasbench201",
     "pairwise_distances": "lid.gram",
+    "panel_table": "report",
     "parse_architecture": "space.nasbench201",
     "read_columns": "evaluation.benchmark",
     "reliability": "evaluation.labels",
@@ -210,6 +212,7 @@ __all__ = [
     "measure_distances",
     "nasbench201",
     "pairwise_distances",
+    "panel_table",
     "parse_architecture",
     "read_columns",
     "reliability",

@@ -1,6 +1,7 @@
 """The summary of a run: a table, and one self-contained HTML page."""
 
 import html
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -13,6 +14,7 @@ from naslid_toolkit.evaluation.panel import Evaluation
 from naslid_toolkit.evaluation.ranking import tau_difference
 from naslid_toolkit.partition.split import Split
 from naslid_toolkit.partition.tree import SplitTree
+from naslid_toolkit.plots.evaluation import plot_evaluation
 from naslid_toolkit.plots.lid_curves import plot_lid
 from naslid_toolkit.plots.ranking import plot_history, plot_ranking
 from naslid_toolkit.plots.similarity import plot_similarity
@@ -22,6 +24,7 @@ from naslid_toolkit.search.config import load_truth
 from naslid_toolkit.search.result import FEW_SHOT, SINGLE, FewShotRun, load_run
 from naslid_toolkit.search.storage import RunStore
 
+_SCATTERS: Final = 3  # panels that fit beside each other
 _STYLE: Final = """
 body { font: 16px/1.5 system-ui, sans-serif; color: #1f2a44; max-width: 1100px; margin: 2rem auto;
   padding: 0 1rem; }
@@ -190,6 +193,38 @@ def write_report(folder: str | Path, *, reference: ReferenceTable | None = None)
     return path
 
 
+def write_panel(
+    path: str | Path, evaluation: Evaluation, scores: pd.DataFrame, reference: ReferenceTable
+) -> None:
+    """Write an evaluation as one page: table, tests, scatter, tau by top fraction, regret.
+
+    Parameters
+    ----------
+    path
+        The HTML file to write.
+    evaluation
+        The evaluation of ``scores`` by ``reference``.
+    scores
+        One column a method; the first ones are drawn as a scatter.
+    reference
+        Reference accuracies.
+    """
+    title = f"Ranking by {reference.column} of {reference.source}"
+    parts = [f"<h1>{html.escape(title)}</h1>"]
+    parts.append(panel_table(evaluation).to_html(index=False, border=0))
+    parts += [f"<p>{html.escape(line)}</p>" for line in panel_lines(evaluation)]
+    drawn, seed = scores[scores.columns[:_SCATTERS]], evaluation.protocol["seed"]
+    for number, figure in enumerate(
+        (
+            plot_ranking(drawn, reference.accuracy, seed=seed, evaluation=evaluation),
+            plot_evaluation(evaluation),
+        )
+    ):
+        parts.append(figure.to_html(full_html=False, include_plotlyjs=not number))
+    with replacing(Path(path)) as temporary:
+        temporary.write_text(_document(title, parts), encoding="utf-8")
+
+
 def _page(run: FewShotRun, store: RunStore, reference: ReferenceTable | None) -> str:
     """Put the page together; every text is escaped, nothing is loaded from elsewhere."""
     title = f"Few-shot search on {run.task}"
@@ -212,6 +247,11 @@ def _page(run: FewShotRun, store: RunStore, reference: ReferenceTable | None) ->
         ("Environment", environment),
     ):
         parts.append(f"<h2>{heading}</h2><pre>{html.escape(text)}</pre>")
+    return _document(title, parts)
+
+
+def _document(title: str, parts: Sequence[str]) -> str:
+    """Put parts into one page that loads nothing."""
     body = "\n".join(parts)
     return (
         f"<!doctype html>\n<html lang='en'><head><meta charset='utf-8'>"

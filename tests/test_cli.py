@@ -12,6 +12,7 @@ import pytest
 
 from naslid_toolkit import __version__
 from naslid_toolkit.cli import main
+from naslid_toolkit.evaluation.benchmark import digits_truth_path, load_reference
 from naslid_toolkit.search.result import load_run
 
 FAST = ["--preset", "tiny", "--set", "sample=6", "--set", "evolution.evaluations=4"]
@@ -79,6 +80,29 @@ def test_evaluating_a_run_prints_the_panel_and_json(searched, tmp_path, capsys):
     assert "ceiling: seed noise" in table
     assert result["protocol"]["source"] == "nb201_digits.parquet"
     assert {"correlations", "picks", "differences", "ceilings"} == set(pd.read_csv(csv)["kind"])
+
+
+def test_a_prior_is_declared_and_the_figures_are_one_page(tmp_path, capsys):
+    truth = load_reference(digits_truth_path()).accuracy[::60]
+    hostile = "<script>alert(1)</script>"
+    scores = pd.DataFrame({"arch": truth.index, hostile: truth.to_numpy() ** 2})
+    scores.to_parquet(tmp_path / "scores.parquet")
+    page = tmp_path / "panel.html"
+
+    shared = ["evaluate", str(tmp_path / "scores.parquet"), "--resamples", "20"]
+    status = main([*shared, "--prior", "convolution_count=0.5", "--html", str(page)])
+
+    out = capsys.readouterr().out.replace("\n", " ")
+    text = page.read_text()
+    assert status == 0
+    assert f"rank sum, fixed: 1 x {hostile} + 0.5 x convolution_count" in out
+    assert "minus flop_count" in out
+    assert text.count('class="plotly-graph-div"') == 2
+    assert hostile not in text
+    assert not re.search(r"<script[^>]+src=", text)
+    for prior, message in (("a=b", "--prior needs NAME=WEIGHT"), ("depth", "no score 'depth'")):
+        assert main([*shared, "--prior", prior]) == 2
+        assert message in capsys.readouterr().err
 
 
 def test_another_table_of_references_can_be_named(searched, tmp_path, capsys):

@@ -25,7 +25,7 @@ compare_rankings correlation_similarity cosine_similarity cross_fit digits_truth
 euclidean_similarity evaluate evaluate_stacked evolve few_shot_search format_architecture generator
 import_benchmark kendall_tau lid_mle lid_profile load_digits load_image_parquet load_neighbours
 load_reference load_run load_task load_truth log_similarity measure_distances nasbench201
-pairwise_distances parse_architecture read_columns reliability sample_manifold score_architectures
+pairwise_distances panel_table parse_architecture read_columns reliability sample_manifold score_architectures
 score_proxies separation split_by split_stability train train_stacked trivial_scores
 """
 

@@ -18,8 +18,7 @@ from naslid_toolkit.evaluation.benchmark import (
 )
 from naslid_toolkit.evaluation.panel import BENCHMARK, PICKS, Evaluation, evaluate
 from naslid_toolkit.evaluation.priors import combine
-from naslid_toolkit.plots.evaluation import plot_evaluation
-from naslid_toolkit.report import panel_lines, panel_table, pick_line
+from naslid_toolkit.report import panel_lines, panel_table, pick_line, write_panel
 from naslid_toolkit.runtime import replacing
 from naslid_toolkit.search.config import load_truth
 from naslid_toolkit.search.result import FewShotRun, load_run
@@ -70,8 +69,7 @@ def _evaluate(options: argparse.Namespace) -> int:
         with replacing(Path(options.csv)) as temporary:
             result.to_frame().to_csv(temporary, index=False)
     if options.html:
-        with replacing(Path(options.html)) as temporary:
-            temporary.write_text(plot_evaluation(result).to_html(), encoding="utf-8")
+        write_panel(options.html, result, scores, truth)
     return 0
 
 

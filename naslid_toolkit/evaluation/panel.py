@@ -39,7 +39,8 @@ class Evaluation:
         One row a method and top fraction (by reference): ``method``, ``baseline`` (whether it
         is a trivial one), ``top``, ``architectures``, ``tau`` (tau-b) with ``low`` and ``high``
         (95 % over architectures) and ``seed_low`` and ``seed_high`` (95 % over the seeds of the
-        labels; NaN where the table has one), ``spearman``, ``pearson``.
+        labels; NaN where the table has one), ``spearman``, ``pearson`` (NaN where a score is
+        infinite).
     picks
         One row a method and ``k``: ``accuracy``, the best reference accuracy among the ``k``
         architectures with the largest scores, the mean over orders of tied scores; ``regret``,
@@ -161,10 +162,11 @@ def evaluate(
     taus = {
         top: bootstrap_taus(part, seed=seed, resamples=resamples) for top, part in subsets.items()
     }
+    correlations = _correlations(subsets, taus, table, own, seed)
     return Evaluation(
-        correlations=_correlations(subsets, taus, table, own, seed),
+        correlations=correlations,
         picks=_picks(frame, picks, seed),
-        differences=_differences(frame, taus.get(1.0)),
+        differences=_differences(correlations, taus.get(1.0)),
         ceilings=_ceilings(subsets, table, seed, resamples),
         protocol={
             "source": table.source,
@@ -243,7 +245,6 @@ def _correlations(
         over_seeds = _over_seeds(part, table, seed)
         for method in part.columns.drop("reference"):
             values, reference = part[method], part["reference"]
-            varied = values.nunique() > 1 and reference.nunique() > 1
             rows.append(
                 {
                     "method": method,
@@ -253,13 +254,22 @@ def _correlations(
                     "tau": tau_b(values, reference),
                     **_interval(taus[top][method]),
                     **_interval(over_seeds[method], "seed_"),
-                    "spearman": float(stats.spearmanr(values, reference)[0]) if varied else 0.0,
-                    "pearson": float(stats.pearsonr(values, reference)[0]) if varied else 0.0,
+                    "spearman": _linear(values.rank(), reference.rank()),
+                    "pearson": _linear(values, reference),
                 }
             )
     order = list(dict.fromkeys(str(row["method"]) for row in rows))
     rows.sort(key=lambda row: order.index(str(row["method"])))
     return pd.DataFrame(rows)
+
+
+def _linear(values: pd.Series, reference: pd.Series) -> float:
+    """Return Pearson's correlation; 0 where one side is constant, NaN where one is infinite."""
+    if not (np.isfinite(values).all() and np.isfinite(reference).all()):
+        return float("nan")
+    if values.nunique() == 1 or reference.nunique() == 1:
+        return 0.0
+    return float(stats.pearsonr(values, reference)[0])
 
 
 def _interval(values: pd.Series, prefix: str = "") -> dict[str, float]:
@@ -311,19 +321,18 @@ def _picks(frame: pd.DataFrame, picks: Sequence[int], seed: int) -> pd.DataFrame
     return pd.DataFrame(rows)
 
 
-def _differences(frame: pd.DataFrame, taus: pd.DataFrame | None) -> pd.DataFrame:
+def _differences(correlations: pd.DataFrame, taus: pd.DataFrame | None) -> pd.DataFrame:
     columns = ["method", "against", "difference", "low", "high", "p_value", "p_holm"]
     if taus is None:
         return pd.DataFrame(columns=columns)
     first, *others = taus.columns
-    own = tau_b(frame[first], frame["reference"])
+    whole = correlations[correlations["top"] == 1.0].set_index("method")["tau"]
     rows = []
     for other in others:
         drawn = taus[first] - taus[other]
         below, above = int((drawn <= 0).sum()), int((drawn >= 0).sum())
         chance = min(1.0, 2 * (1 + min(below, above)) / (1 + len(drawn)))
-        difference = own - tau_b(frame[other], frame["reference"])
-        row = {"method": first, "against": other, "difference": difference}
+        row = {"method": first, "against": other, "difference": whole[first] - whole[other]}
         rows.append({**row, **_interval(drawn), "p_value": chance})
     table = pd.DataFrame(rows, columns=columns[:-1])
     chances = table["p_value"].tolist()

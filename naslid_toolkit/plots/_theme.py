@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+import pandas as pd
 import plotly.graph_objects as go
 
 from naslid_toolkit.space.architecture import NONE, SKIP
@@ -35,6 +36,8 @@ OTHER_STYLES: Final = (
     Style("#CC79A7", "dot", "triangle-up", ""),
     Style("#56B4E9", "longdash", "x", ""),
 )
+BASELINE: Final = "#8a8a8a"  # of scores that need no training
+DASHES: Final = ("dot", "dash", "dashdot")
 INK: Final = "#2a3f5f"
 SEQUENTIAL: Final = "Cividis"
 
@@ -49,6 +52,17 @@ def short(operation: str) -> str:
     """Return the short label of an operation."""
     style = OPERATION_STYLES.get(operation)
     return style.label if style else operation
+
+
+def interval_bars(low: pd.Series, middle: pd.Series, high: pd.Series) -> dict[str, object]:
+    """Return error bars from ``low`` to ``high``."""
+    return {
+        "type": "data",
+        "symmetric": False,
+        "array": high - middle,
+        "arrayminus": middle - low,
+        "thickness": 1,
+    }
 
 
 def finish(figure: go.Figure, *, title: str, height: int = 420) -> go.Figure:

@@ -1,17 +1,21 @@
 """Figures of an evaluation: tau by top fraction, regret, and operation importance."""
 
-from typing import Final
-
 import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from naslid_toolkit.evaluation.audit import Audit
 from naslid_toolkit.evaluation.panel import Evaluation
-from naslid_toolkit.plots._theme import INK, OTHER_STYLES, finish, short, style_of
-
-_BASELINE: Final = "#8a8a8a"
-_DASHES: Final = ("dot", "dash", "dashdot")
+from naslid_toolkit.plots._theme import (
+    BASELINE,
+    DASHES,
+    INK,
+    OTHER_STYLES,
+    finish,
+    interval_bars,
+    short,
+    style_of,
+)
 
 
 def plot_evaluation(
@@ -42,7 +46,7 @@ def plot_evaluation(
         figure.add_scatter(
             x=[labels[top] for top in part["top"]],
             y=part["tau"],
-            error_y=_bars(part["low"], part["tau"], part["high"]),
+            error_y=interval_bars(part["low"], part["tau"], part["high"]),
             name=str(method),
             legendgroup=str(method),
             hovertemplate="%{x}: τ = %{y:.3f}<extra>%{fullData.name}</extra>",
@@ -71,17 +75,6 @@ def plot_evaluation(
     return finish(figure, title=title, height=520)
 
 
-def _bars(low: pd.Series, middle: pd.Series, high: pd.Series) -> dict[str, object]:
-    """Return error bars from ``low`` to ``high``."""
-    return {
-        "type": "data",
-        "symmetric": False,
-        "array": high - middle,
-        "arrayminus": middle - low,
-        "thickness": 1,
-    }
-
-
 def _labels(evaluation: Evaluation) -> dict[float, str]:
     table = evaluation.correlations.drop_duplicates("top")
     pairs = zip(table["top"].tolist(), table["architectures"].tolist(), strict=True)
@@ -91,13 +84,15 @@ def _labels(evaluation: Evaluation) -> dict[float, str]:
 
 
 def _look(number: int, *, baseline: bool) -> dict[str, object]:
-    style = OTHER_STYLES[number % len(OTHER_STYLES)]
-    colour = _BASELINE if baseline else style.colour
-    dash = _DASHES[number % len(_DASHES)] if baseline else "solid"
+    again, position = divmod(number, len(OTHER_STYLES))
+    style = OTHER_STYLES[position]
+    colour = BASELINE if baseline else style.colour
+    dash = DASHES[number % len(DASHES)] if baseline else "dash" if again else "solid"
+    symbol = f"{style.marker}-open" if again else style.marker
     return {
         "mode": "lines+markers",
         "line": {"color": colour, "dash": dash, "width": 1.5 if baseline else 2.5},
-        "marker": {"symbol": style.marker, "size": 7},
+        "marker": {"symbol": symbol, "size": 7 + 2 * again},
     }
 
 
@@ -108,7 +103,7 @@ def _add_ceilings(figure: go.Figure, ceilings: pd.DataFrame, labels: dict[float,
             y=part["tau"],
             mode="lines",
             name=f"ceiling: {name}",
-            line={"color": INK, "width": 1, "dash": _DASHES[number % len(_DASHES)]},
+            line={"color": INK, "width": 1, "dash": DASHES[number % len(DASHES)]},
             hovertemplate="%{x}: ceiling %{y:.3f}<extra>%{fullData.name}</extra>",
             row=1,
             col=1,
@@ -138,7 +133,7 @@ def plot_audit(audit: Audit, *, title: str = "What operations are worth") -> go.
         figure.add_scatter(
             x=part["count"],
             y=part["median"],
-            error_y=_bars(part["lower"], part["median"], part["upper"]),
+            error_y=interval_bars(part["lower"], part["median"], part["upper"]),
             mode="lines+markers",
             name=short(str(operation)),
             legendgroup=str(operation),

@@ -2,14 +2,24 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
 import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from naslid_toolkit.evaluation.panel import Evaluation
 from naslid_toolkit.evaluation.ranking import aligned, kendall_tau
-from naslid_toolkit.plots._theme import OTHER_STYLES, finish
+from naslid_toolkit.plots._theme import (
+    BASELINE,
+    INK,
+    OTHER_STYLES,
+    finish,
+    interval_bars,
+)
 from naslid_toolkit.search.evolution import SearchHistory
+
+_SVG_POINTS: Final = 2000  # more are drawn by WebGL, which stays responsive
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,21 +36,21 @@ class RankPoints:
 
 
 def rank_points(
-    scores: Mapping[str, pd.Series], reference: pd.Series, *, seed: int
+    scores: Mapping[str, pd.Series] | pd.DataFrame, reference: pd.Series, *, seed: int
 ) -> tuple[RankPoints, ...]:
     """Return the points to draw, one set a method.
 
     Parameters
     ----------
     scores
-        For each method, scores by architecture string.
+        For each method, scores by architecture string; a frame has a column each.
     reference
         Reference accuracies in [0, 1] by architecture string.
     seed
         Seed of the bootstrap interval.
     """
     points = []
-    for method, values in scores.items():
+    for method, values in ((str(name), column) for name, column in scores.items()):
         frame = aligned({method: values}, reference)
         tau = kendall_tau(values, reference, seed=seed)
         points.append(
@@ -58,10 +68,11 @@ def rank_points(
 
 
 def plot_ranking(
-    scores: Mapping[str, pd.Series],
+    scores: Mapping[str, pd.Series] | pd.DataFrame,
     reference: pd.Series,
     *,
     seed: int,
+    evaluation: Evaluation | None = None,
     title: str = "Predicted against reference accuracy",
 ) -> go.Figure:
     """Draw one scatter a method, with Kendall's tau and its 95 % interval.
@@ -70,36 +81,80 @@ def plot_ranking(
     ----------
     scores, reference, seed
         See :func:`rank_points`.
+    evaluation
+        Adds a last panel that sets tau of all methods beside the untrained baselines (grey) and
+        the ceilings of the labels (lines).
     title
         Title of the figure.
     """
     points = rank_points(scores, reference, seed=seed)
+    headings = [
+        f"{p.method.replace('_', '-')}: τ = {p.tau:.3f} [{p.low:.3f}, {p.high:.3f}]" for p in points
+    ]
+    judged = [] if evaluation is None else ["Beside baselines and ceilings"]
     figure = make_subplots(
         rows=1,
-        cols=len(points),
-        shared_yaxes=True,
+        cols=len(points) + len(judged),
         horizontal_spacing=0.05,
-        subplot_titles=[
-            f"{p.method.replace('_', '-')}: τ = {p.tau:.3f} [{p.low:.3f}, {p.high:.3f}]"
-            for p in points
-        ],
+        subplot_titles=headings + judged,
     )
-    for column, (p, style) in enumerate(zip(points, OTHER_STYLES, strict=False), start=1):
-        figure.add_scatter(
-            x=p.score,
-            y=p.reference,
-            text=p.architectures,
+    for column, p in enumerate(points, start=1):
+        _add_points(figure, p, column)
+    figure.update_yaxes(title="reference accuracy, trained alone (share)", col=1)
+    if evaluation is not None:
+        _add_taus(figure, evaluation, len(points) + 1)
+    return finish(figure, title=title)
+
+
+def _add_points(figure: go.Figure, points: RankPoints, column: int) -> None:
+    """Draw one method's scatter; all share the vertical axis."""
+    style = OTHER_STYLES[(column - 1) % len(OTHER_STYLES)]
+    scatter = go.Scattergl if len(points.score) > _SVG_POINTS else go.Scatter
+    marker = {"color": style.colour, "symbol": style.marker, "size": 7, "opacity": 0.75}
+    if scatter is go.Scattergl:
+        marker |= {"size": 3, "opacity": 0.35}
+    figure.add_trace(
+        scatter(
+            x=points.score,
+            y=points.reference,
+            text=points.architectures,
             mode="markers",
-            marker={"color": style.colour, "symbol": style.marker, "size": 7, "opacity": 0.75},
-            name=p.method,
+            marker=marker,
+            name=points.method,
             showlegend=False,
             hovertemplate="%{text}<br>score %{x:.3f}<br>reference %{y:.3f}<extra></extra>",
+        ),
+        row=1,
+        col=column,
+    )
+    figure.update_xaxes(title="score", col=column)
+    if column > 1:
+        figure.update_yaxes(matches="y", showticklabels=False, col=column)
+
+
+def _add_taus(figure: go.Figure, evaluation: Evaluation, column: int) -> None:
+    """Draw tau over all architectures: one row for each method, baseline and ceiling."""
+    methods = evaluation.correlations[evaluation.correlations["top"] == 1]
+    ceilings = evaluation.ceilings[evaluation.ceilings["top"] == 1]
+    named = ceilings.assign(method="ceiling: " + ceilings["method"])
+    for part, colour, symbol in (
+        (named[::-1], INK, "line-ns-open"),
+        (methods[methods["baseline"]][::-1], BASELINE, "diamond-open"),
+        (methods[~methods["baseline"]][::-1], OTHER_STYLES[0].colour, "circle"),
+    ):
+        figure.add_scatter(
+            x=part["tau"],
+            y=part["method"],
+            error_x=interval_bars(part["low"], part["tau"], part["high"]),
+            mode="markers",
+            marker={"size": 9, "color": colour, "symbol": symbol},
+            showlegend=False,
+            hovertemplate="%{y}: τ = %{x:.3f}<extra></extra>",
             row=1,
             col=column,
         )
-        figure.update_xaxes(title="validation accuracy, shared weights (share)", col=column)
-    figure.update_yaxes(title="reference accuracy, trained alone (share)", col=1)
-    return finish(figure, title=title)
+    figure.update_xaxes(title="Kendall's tau-b, 95 % interval", col=column)
+    figure.update_yaxes(side="right", automargin=True, type="category", col=column)
 
 
 def plot_history(history: SearchHistory, *, title: str = "Course of the search") -> go.Figure:

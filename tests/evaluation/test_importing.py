@@ -2,6 +2,7 @@ import bz2
 import os
 import pickle
 from collections import OrderedDict
+from itertools import product
 
 import numpy as np
 import pandas as pd
@@ -127,3 +128,77 @@ def test_foreign_files_are_explained(tmp_path, content, message):
     with pytest.raises(DataError, match=message):
         import_benchmark(tmp_path / "source", tmp_path / "table.parquet")
     assert not (tmp_path / "table.parquet").exists()
+
+
+def official_file(seed: int) -> dict:
+    """Build a file as the package nas-bench-201 does, out of its own records."""
+    records = pytest.importorskip("nas_201_api.api_utils")
+    draw = np.random.default_rng(seed)
+    infos = {}
+    for number, name in enumerate(NAMES):
+        infos[number] = {}
+        for hp, epochs in (("less", 12), ("full", 200)):
+            result = records.ArchResults(number, name)
+            for dataset, splits in SETS.items():
+                for trained in (777, 888, 999)[: 1 + number % 3]:
+                    losses, times = draw.random((2, 1 + len(splits), epochs)).tolist()
+                    accuracies = draw.uniform(10, 95, (1 + len(splits), epochs)).tolist()
+                    config = {"arch_str": name, "channel": 16, "num_cells": 5, "class_num": 10}
+                    costs = {"params": draw.random(), "flop": 100 * draw.random()}
+                    one = records.ResultsCount(
+                        "infer.tiny",
+                        {"stem.weight": torch.ones(3)},
+                        dict(enumerate(accuracies[0])),
+                        dict(enumerate(losses[0])),
+                        **costs,
+                        arch_config=config,
+                        seed=trained,
+                        epochs=epochs,
+                        latency=[0.1, 0.2],
+                    )
+                    one.train_times = dict(enumerate(times[0]))
+                    for split, loss, accuracy in zip(
+                        splits, losses[1:], accuracies[1:], strict=True
+                    ):
+                        values = [dict(enumerate(part)) for part in (accuracy, loss)]
+                        one.update_OLD_eval(split, *values)
+                        one.reset_pseudo_eval_times(split, 1.5)
+                    result.update(dataset, trained, one)
+            infos[number][hp] = result.state_dict()
+    order = {"meta_archs": NAMES, "evaluated_indexes": set(infos)}
+    return {**order, "arch2infos": infos}
+
+
+def test_the_official_package_answers_the_same(tmp_path):
+    api_type = pytest.importorskip("nas_201_api").NASBench201API
+    content = official_file(seed=0)
+    torch.save(content, tmp_path / "NAS-Bench-201-v1_1.pth")
+
+    found = import_benchmark(tmp_path / "NAS-Bench-201-v1_1.pth", tmp_path / "table.parquet")
+    api = api_type(content, verbose=False)
+    table = pd.read_parquet(tmp_path / "table.parquet").set_index(
+        ["architecture", "dataset", "split", "epochs", "seed"]
+    )
+
+    compared = 0
+    for name, (dataset, splits), hp in product(NAMES, SETS.items(), (12, 200)):
+        official = api.query_by_arch(name, str(hp))
+        assert name in official
+        record = api.query_meta_info_by_index(api.query_index_by_arch(name), hp=str(hp))
+        for seed, split in product(record.get_dataset_seeds(dataset), ["train", *splits]):
+            row = table.loc[(name, dataset, split, hp, seed)]
+            metrics = record.get_metrics(dataset, split, is_random=seed)
+            training = record.get_metrics(dataset, "train", is_random=seed)
+            trial = record.query(dataset, seed)
+            assert row["accuracy"] == pytest.approx(metrics["accuracy"] / 100, rel=1e-12)
+            assert row["loss"] == pytest.approx(metrics["loss"], rel=1e-12)
+            assert row["seconds"] == pytest.approx(training["all_time"], rel=1e-12)
+            assert row["parameters"] == pytest.approx(trial.params * 1e6, abs=0.5)
+            assert row["flops"] == pytest.approx(trial.flop * 1e6, abs=0.5)
+            compared += 1
+        means = record.get_metrics(dataset, splits[0], is_random=False)["accuracy"]
+        where = {"dataset": dataset, "split": splits[0], "epochs": hp}
+        assert load_reference(tmp_path / "table.parquet", where=where).accuracy[name] == (
+            pytest.approx(means / 100, rel=1e-12)
+        )
+    assert compared == found.rows == len(table)

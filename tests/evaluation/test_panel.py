@@ -7,17 +7,24 @@ from scipy import stats
 
 from naslid_toolkit.errors import ConfigError, DataError, SpaceError
 from naslid_toolkit.evaluation.audit import audit_operations
+from naslid_toolkit.evaluation.baselines import trivial_scores
 from naslid_toolkit.evaluation.benchmark import digits_truth_path, load_reference, read_columns
 from naslid_toolkit.evaluation.labels import column_agreement, reliability, separation
-from naslid_toolkit.evaluation.panel import evaluate
+from naslid_toolkit.evaluation.panel import BENCHMARK, evaluate
 from naslid_toolkit.evaluation.priors import combine, cross_fit
 from naslid_toolkit.evaluation.ranking import bootstrap_taus, tau_b
 from naslid_toolkit.plots.evaluation import plot_audit, plot_evaluation
 from naslid_toolkit.report import panel_lines, panel_table
-from naslid_toolkit.space.nasbench201 import format_architecture
+from naslid_toolkit.space.nasbench201 import (
+    canonical_cell,
+    format_architecture,
+    parse_architecture,
+)
 from tests.conftest import shared_file
 
 PUBLISHED = [0.587, 0.637, 0.671, 0.642, 0.711, 0.743, 0.695, 0.745]
+# Rank sum with equal weights: what one untrained prior adds to the same eight columns.
+WITH_CONVOLUTION_COUNT = [0.747, 0.775, 0.793, 0.774, 0.785, 0.768, 0.783, 0.764]
 
 
 @pytest.fixture(scope="module")
@@ -40,15 +47,57 @@ def test_published_supernets_rank_as_published():
 
     taus = [tau_b(scores[name], table.accuracy[scores.index]) for name in scores]
     priors = evaluate(scores[["single_c16_250"]], table, seed=0, resamples=2, fractions=[1.0])
+    trivial = trivial_scores(map(str, scores.index), BENCHMARK)
+    combined = [
+        combine(trivial.assign(score=scores[name]), {"score": 1, "convolution_count": 1}).scores
+        for name in scores
+    ]
     audit = audit_operations(table.accuracy)
 
     assert [round(tau, 3) for tau in taus] == PUBLISHED
     assert priors.correlations["tau"].round(3).tolist()[:2] == [0.587, 0.616]
+    lifted = [tau_b(score, table.accuracy[score.index]) for score in combined]
+    assert [round(tau, 3) for tau in lifted] == WITH_CONVOLUTION_COUNT
     assert audit.summary["skewness"] < 0
     assert audit.summary["disconnected"] == 341
     loss = audit.without.set_index("operation")["loss"]
     assert loss["nor_conv_3x3"] > 0.005
     assert loss[["none", "avg_pool_3x3"]].max() < 0.001
+
+
+@pytest.mark.data
+def test_the_real_table_is_pinned():
+    path = shared_file("nb201_accuracies.parquet")
+    frame = pd.read_parquet(path)
+    columns = ["cifar10_test_200", "cifar100_test_200", "imagenet16_test_200"]
+    tables = {name: load_reference(path, column=name) for name in columns}
+
+    best = [round(100 * table.accuracy.max(), 3) for table in tables.values()]
+    cells = {canonical_cell(parse_architecture(name)) for name in frame["arch"]}
+    agreement = column_agreement(frame[["cifar10_test_12", *columns]])
+    tau = agreement.set_index(["first", "second"])["tau"].round(2)
+
+    assert best == [94.373, 73.513, 47.311]
+    assert len(frame) == 15625
+    assert len(cells) == frame["unique_cell"].nunique() == 6466
+    assert [audit_operations(t.accuracy).summary["disconnected"] for t in tables.values()] == (
+        [341] * 3
+    )
+    assert tau["cifar10_test_12", "cifar10_test_200"] == 0.70
+    assert tau["cifar10_test_200", "cifar100_test_200"] == 0.88
+
+
+def test_a_score_may_be_minus_infinity():
+    names = [f"a{i}" for i in range(20)]
+    score = pd.Series(np.r_[[-np.inf] * 3, np.arange(17.0)], names)
+
+    judged = evaluate(score, pd.Series(np.arange(20.0) / 20, names), seed=0, baselines=None)
+
+    whole = judged.correlations.iloc[0]
+    assert whole["tau"] > 0.9
+    assert whole["spearman"] > 0.9
+    assert np.isnan(whole["pearson"])
+    json.dumps(judged.to_dict(), allow_nan=False, default=float)
 
 
 def test_the_labels_that_ship_are_reliable(truth):

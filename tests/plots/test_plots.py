@@ -1,9 +1,12 @@
 import math
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
 
+from naslid_toolkit.evaluation.benchmark import digits_truth_path, load_reference
+from naslid_toolkit.evaluation.panel import evaluate
 from naslid_toolkit.evaluation.ranking import kendall_tau
 from naslid_toolkit.lid.bootstrap import bootstrap_profile
 from naslid_toolkit.lid.measure import lid_profile, measure_distances
@@ -11,6 +14,7 @@ from naslid_toolkit.partition.criteria import RandomCriterion
 from naslid_toolkit.partition.split import choose_split
 from naslid_toolkit.partition.tree import SplitTree
 from naslid_toolkit.plots import (
+    plot_evaluation,
     plot_history,
     plot_lid,
     plot_ranking,
@@ -117,6 +121,40 @@ def test_points_carry_tau_and_its_interval(run):
     assert (points.tau, points.low, points.high) == (tau.tau, tau.low, tau.high)
     assert len(points.score) == len(scores)
     assert f"{tau.tau:.3f}" in figure.layout.annotations[0].text
+
+
+def test_a_ranking_stands_beside_baselines_and_ceilings(run):
+    truth = load_reference(digits_truth_path())
+    judged = evaluate(run.scores[["few_shot"]], truth, seed=0, resamples=10)
+
+    figure = plot_ranking(run.scores[["few_shot"]], truth.accuracy, seed=0, evaluation=judged)
+
+    rows = [name for trace in figure.data[1:] for name in trace.y]
+    assert rows == [
+        "ceiling: validation",
+        "ceiling: seed noise",
+        "flop_count",
+        "parameter_count",
+        "convolution_count",
+        "few_shot",
+    ]
+    assert all(figure.layout[f"xaxis{number}"].title.text for number in ("", 2))
+
+
+def test_more_methods_than_colours_can_be_told_apart():
+    names = [f"a{number}" for number in range(9)]
+    draw = np.random.default_rng(0)
+    scores = pd.DataFrame(draw.random((9, 9)), names, [f"m{number}" for number in range(9)])
+
+    judged = evaluate(scores, scores["m0"], seed=0, baselines=None, resamples=5)
+    figure = plot_evaluation(judged)
+    points = plot_ranking(scores, scores["m0"], seed=0)
+
+    looks = {
+        (t.line.color, t.line.dash, t.marker.symbol) for t in figure.data if t.showlegend is None
+    }
+    assert len(looks) == 9
+    assert len(points.data) == 9
 
 
 def test_every_axis_of_the_history_is_named(run):

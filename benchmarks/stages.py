@@ -18,7 +18,7 @@ from rich.table import Table
 
 from naslid_toolkit import LIDCriterion, RunConfig, Supernet, accuracy, generator, load_task
 from naslid_toolkit.datasets import batches
-from naslid_toolkit.search.few_shot import SupernetTrained
+from naslid_toolkit.search.steps import SupernetTrained
 from naslid_toolkit.search.storage import RunStore, StoredCheckpoint
 from naslid_toolkit.supernet.sampling import uniform_paths
 from naslid_toolkit.supernet.training import train

@@ -84,19 +84,19 @@ class ImageTask:
         return ImageTask(self.name, self.classes, *moved)
 
     def probe(self, *, batches: int, points: int, seed: int) -> tuple[Tensor, ...]:
-        """Draw fixed probe batches for LID from the training images, without labels.
+        """Draw fixed probe batches for LID: the pixels of :meth:`labelled_probe`."""
+        drawn = self.labelled_probe(batches=batches, points=points, seed=seed)
+        return tuple(images.pixels for images in drawn)
+
+    def labelled_probe(self, *, batches: int, points: int, seed: int) -> tuple[Images, ...]:
+        """Draw fixed probe batches from the training images.
 
         Parameters
         ----------
         batches, points
             Number of batches, and of images in each; no image is drawn twice.
         seed
-            Seed of the draw; the same for every operation, edge and sub-space.
-
-        Returns
-        -------
-        tuple of Tensor
-            ``batches`` tensors of shape ``(points, channels, height, width)``.
+            Seed of the draw; the same for every criterion, operation, edge and sub-space.
 
         Raises
         ------
@@ -110,7 +110,8 @@ class ImageTask:
             )
         order = torch.randperm(len(self.train), generator=generator(seed, "probe"))
         chosen = order[: batches * points].to(self.train.pixels.device)
-        return torch.split(self.train.pixels[chosen], points)
+        parts = torch.split(chosen, points)
+        return tuple(Images(self.train.pixels[p], self.train.labels[p]) for p in parts)
 
 
 def load_digits(

@@ -28,6 +28,10 @@ class DivergedError(NaslidError, ArithmeticError):
     """A training whose loss is no longer a finite number."""
 
 
+class WorkerError(NaslidError, RuntimeError):
+    """A worker of an executor that died in the middle of a task."""
+
+
 class SearchCancelledError(NaslidError):
     """Raised through ``on_event`` to stop a search with everything stored."""
 

@@ -15,7 +15,8 @@ from rich.progress import (
 )
 
 from naslid_toolkit.runtime import Event, WorkDone
-from naslid_toolkit.search.few_shot import Scored, SearchDone, SpaceSplit, SupernetTrained
+from naslid_toolkit.search.few_shot import Scored, SearchDone, SpaceSplit
+from naslid_toolkit.search.steps import SupernetTrained
 from naslid_toolkit.supernet.training import EpochDone
 
 _LINE_EVERY: Final = 10.0  # seconds between lines about mere progress, without a terminal

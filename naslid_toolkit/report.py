@@ -1,7 +1,7 @@
 """The summary of a run: a table, and one self-contained HTML page."""
 
 import html
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -21,10 +21,18 @@ from naslid_toolkit.plots.similarity import plot_similarity
 from naslid_toolkit.plots.split_tree import plot_split_tree
 from naslid_toolkit.runtime import replacing
 from naslid_toolkit.search.config import load_truth
-from naslid_toolkit.search.result import FEW_SHOT, SINGLE, FewShotRun, load_run
+from naslid_toolkit.search.result import FewShotRun, load_run
+from naslid_toolkit.search.reuse import FEW_SHOT, SINGLE
 from naslid_toolkit.search.storage import RunStore
 
 _SCATTERS: Final = 3  # panels that fit beside each other
+CRITERION_LABELS: Final[Mapping[str, str]] = {
+    "lid": "LID",
+    "gradient": "gradient",
+    "convolution_count": "convolution count",
+    "exhaustive": "exhaustive",
+    "random": "random",
+}
 _STYLE: Final = """
 body { font: 16px/1.5 system-ui, sans-serif; color: #1f2a44; max-width: 1100px; margin: 2rem auto;
   padding: 0 1rem; }
@@ -39,7 +47,7 @@ pre { background: #f4f6fa; padding: 1rem; overflow-x: auto; font-size: 14px; }
 
 def method_label(method: str, run: FewShotRun) -> str:
     """Return what a method is called in tables."""
-    criterion = {"lid": "LID", "random": "random"}[run.config.criterion]
+    criterion = CRITERION_LABELS[run.config.criterion]
     labels = {
         FEW_SHOT: f"few-shot ({criterion} split, {len(run.tree.leaves)} leaves)",
         SINGLE: "single supernet, same steps",

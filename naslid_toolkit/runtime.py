@@ -1,5 +1,6 @@
 """Named randomness, events, and files that are never half-written."""
 
+import fcntl
 import hashlib
 import json
 import os
@@ -117,15 +118,18 @@ def replacing(path: Path) -> Iterator[Path]:
 def append_json_line(path: Path, data: Mapping[str, Any]) -> None:
     """Append one line of JSON to a file and flush it.
 
-    A line that a kill cut short is dropped first, so that it never runs into the next.
+    A line that a kill cut short is dropped first, so that it never runs into the next. Several
+    processes may append to one file.
     """
     with path.open("ab+") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
         size = handle.seek(0, os.SEEK_END)
         if size:
             handle.seek(size - 1)
             if handle.read(1) != _NEWLINE:
                 handle.truncate(path.read_bytes().rfind(_NEWLINE) + 1)
         handle.write(json.dumps(data, allow_nan=False).encode() + _NEWLINE)
+        handle.flush()  # before the lock goes
 
 
 def read_json_lines(path: Path) -> list[dict[str, Any]]:

@@ -3,7 +3,8 @@ import pytest
 from naslid_toolkit import progress
 from naslid_toolkit.progress import ProgressDisplay
 from naslid_toolkit.runtime import Event, WorkDone
-from naslid_toolkit.search.few_shot import Scored, SearchDone, SpaceSplit, SupernetTrained
+from naslid_toolkit.search.few_shot import Scored, SearchDone, SpaceSplit
+from naslid_toolkit.search.steps import SupernetTrained
 from naslid_toolkit.supernet.training import EpochDone
 
 EVENTS = (

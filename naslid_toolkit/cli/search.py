@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 from naslid_toolkit.cli.results import print_summary, say
 from naslid_toolkit.datasets import ImageTask
@@ -18,6 +18,7 @@ from naslid_toolkit.progress import ProgressDisplay
 from naslid_toolkit.report import write_report
 from naslid_toolkit.runtime import Event
 from naslid_toolkit.search.config import (
+    CriterionName,
     RunConfig,
     load_task,
     load_truth,
@@ -40,9 +41,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--config", metavar="FILE.toml", help="settings that go over the preset's")
     add("--data", metavar="DATA", help="'digits', or a Parquet file of images (Hugging Face)")
     add("--space", choices=["nasbench201"], help="the search space")
-    add("--criterion", choices=["lid", "random"], help="what a split rests on")
+    add("--criterion", choices=get_args(CriterionName), help="what a split rests on")
     add("--mode", choices=MODES, help="variant of the method")
-    add("--levels", type=int, metavar="N", help="splits on the way to a leaf: 2^N leaves")
+    add("--levels", type=int, metavar="N", help="splits on the way to a leaf")
     add("--truth", metavar="FILE", help="table of reference accuracies, Parquet or CSV")
     add("--column", dest="truth_column", metavar="NAME", help="its column of accuracies")
     add("--seed", type=int, metavar="N", help="seed of everything random (default: 0)")

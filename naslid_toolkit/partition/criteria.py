@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol, TypeVar, runtime_checkable
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -18,6 +19,7 @@ from naslid_toolkit.partition.evidence import EdgeEvidence
 from naslid_toolkit.partition.store import MeasuredEdge, NeighbourStore
 from naslid_toolkit.runtime import OnEvent, WorkDone, generator, ignore_event
 from naslid_toolkit.space.architecture import Architecture, live_edges, live_part
+from naslid_toolkit.space.nasbench201 import convolution_depth
 from naslid_toolkit.space.search_space import SearchSpace
 from naslid_toolkit.supernet.network import Supernet
 
@@ -243,6 +245,55 @@ class RandomCriterion:
                     contexts=("0 random",),
                     vectors=vectors,
                     undefined=torch.zeros(vectors.shape, dtype=torch.int64),
+                )
+            )
+        return tuple(evidence)
+
+
+@dataclass(frozen=True, slots=True)
+class ConvolutionCountCriterion:
+    """How many convolutions the architectures of the space have that carry an operation.
+
+    An operation's vector is the distribution of the largest number of convolutions on any path
+    through the cell (disconnected, 0, 1, 2, 3), over all architectures of the space with the
+    operation on the edge. Needs no network.
+
+    References
+    ----------
+    .. [1] Y. Oh et al., "Efficient Few-Shot Neural Architecture Search by Counting the Number of
+       Nonlinear Functions", AAAI 2025. There architectures are grouped by this number directly;
+       here it says which operations of an edge behave alike, so that a split is one of an edge
+       as with every other criterion.
+    """
+
+    def __call__(
+        self,
+        space: SearchSpace,
+        edges: Sequence[int],
+        /,
+        *,
+        seed: int,  # noqa: ARG002 - part of the protocol
+        on_event: OnEvent = ignore_event,  # noqa: ARG002 - part of the protocol
+    ) -> tuple[EdgeEvidence, ...]:
+        """Count the convolutions of all architectures of ``space``."""
+        codes = space.as_array()
+        depth = convolution_depth(codes) + 1
+        evidence = []
+        for edge in edges:
+            operations = space.allowed[edge]
+            rows = [
+                np.bincount(depth[codes[:, edge] == space.vocabulary.index(o)], minlength=5)
+                for o in operations
+            ]
+            shares = torch.tensor(np.array([row / row.sum() for row in rows]))[None]
+            evidence.append(
+                EdgeEvidence(
+                    edge=edge,
+                    operations=operations,
+                    entries=("disconnected", *(f"{count} convolutions" for count in range(4))),
+                    contexts=("0 all",),
+                    vectors=shares,
+                    undefined=torch.zeros(shares.shape, dtype=torch.int64),
                 )
             )
         return tuple(evidence)

@@ -1,6 +1,7 @@
 """The choice of the edge to split, and of the groups of its operations."""
 
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -12,18 +13,21 @@ from naslid_toolkit.errors import ConfigError, SpaceError, nearest_name
 from naslid_toolkit.lid.estimators import ESTIMATORS
 from naslid_toolkit.partition.criteria import Criterion
 from naslid_toolkit.partition.evidence import EdgeEvidence
-from naslid_toolkit.partition.grouping import ExhaustiveGrouping, Grouping, Objective
-from naslid_toolkit.partition.similarity import (
-    SIMILARITIES,
-    Similarity,
-    SimilarityMatrix,
-    log_similarity,
+from naslid_toolkit.partition.grouping import (
+    ExhaustiveGrouping,
+    Grouping,
+    GroupingRule,
+    NormalisedCutGrouping,
+    Objective,
+    SpectralGrouping,
 )
+from naslid_toolkit.partition.similarity import SIMILARITIES, Similarity, log_similarity
 from naslid_toolkit.runtime import OnEvent, ignore_event
 from naslid_toolkit.space.search_space import SearchSpace
 
-GroupingRule = Callable[[SimilarityMatrix], Grouping]
-Mode = Literal["default", "paper", "official_code"]
+Mode = Literal[
+    "default", "paper", "official_code", "gradient_matching", "convolution_count", "exhaustive"
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +37,8 @@ class SplitConfig:
     Parameters
     ----------
     mode
-        Name of the settings this started from: ``"default"``, ``"paper"`` or
-        ``"official_code"``; see :meth:`of_mode`.
+        Name of the settings this started from: ``"default"``, ``"paper"``,
+        ``"official_code"``, or that of another criterion; see :meth:`of_mode`.
     contexts
         Sampled paths in which every operation is measured.
     probe_batches, probe_points
@@ -48,8 +52,11 @@ class SplitConfig:
     keep_distances
         Whether a run keeps the distances behind its splits, to change ``k`` and estimator
         afterwards: 32 KiB for each layer, batch and measured network of 128 points.
-    objective, edge_score, balanced
+    objective, edge_score, balanced, groups
         See :class:`~naslid_toolkit.partition.grouping.ExhaustiveGrouping`.
+    rule
+        How groups are found: ``"exhaustive"``, or ``"spectral"`` or ``"normalised_cut"``, which
+        know no objective and no balance.
 
     Raises
     ------
@@ -69,6 +76,8 @@ class SplitConfig:
     objective: Objective = "separation"
     edge_score: Objective = "separation"
     balanced: bool = False
+    groups: int = 2
+    rule: Literal["exhaustive", "spectral", "normalised_cut"] = "exhaustive"
 
     def __post_init__(self) -> None:
         families: tuple[tuple[str, str, Mapping[str, object]], ...] = (
@@ -88,6 +97,7 @@ class SplitConfig:
             raise ConfigError(
                 f"k must lie between 2 and probe_points - 1 = {self.probe_points - 1}, got {self.k}"
             )
+        _ = self.grouping  # checks the number of groups
 
     @classmethod
     def of_mode(cls, mode: str, **settings: Any) -> "SplitConfig":  # noqa: ANN401 - any field
@@ -96,7 +106,10 @@ class SplitConfig:
         ``"paper"``: Euclidean similarity, groups 2 + 3, grouping and edge by the largest
         similarity inside the groups. ``"official_code"``: the published code's estimator and
         cosine, and its edge choice by the largest similarity across the groups (a sign error);
-        its path sampling is ``training.sampler = "markov"``.
+        its path sampling is ``training.sampler = "markov"``. ``"gradient_matching"``: cosine,
+        groups 2 + 3 with the least distance inside, the edge with the largest distance across
+        (Hu et al., ICLR 2022). ``"convolution_count"``: Euclidean. ``"exhaustive"``: one group
+        for each operation of one edge (Zhao et al., ICML 2021).
 
         Raises
         ------
@@ -108,9 +121,13 @@ class SplitConfig:
         return cls(**{"mode": mode, **MODES[mode], **settings})
 
     @property
-    def grouping(self) -> ExhaustiveGrouping:
+    def grouping(self) -> GroupingRule:
         """The rule that groups operations and scores edges."""
-        return ExhaustiveGrouping(self.objective, self.edge_score, self.balanced)
+        if self.rule == "spectral":
+            return SpectralGrouping(self.groups, self.edge_score)
+        if self.rule == "normalised_cut":
+            return NormalisedCutGrouping(self.groups, self.edge_score)
+        return ExhaustiveGrouping(self.objective, self.edge_score, self.balanced, self.groups)
 
 
 MODES: Final[Mapping[str, Mapping[str, Any]]] = {
@@ -129,6 +146,14 @@ MODES: Final[Mapping[str, Mapping[str, Any]]] = {
         "edge_score": "between",
         "balanced": True,
     },
+    "gradient_matching": {
+        "similarity": "cosine",
+        "objective": "within",
+        "edge_score": "apart",
+        "balanced": True,
+    },
+    "convolution_count": {"similarity": "euclidean"},
+    "exhaustive": {"similarity": "euclidean", "groups": 5},
 }
 
 
@@ -155,11 +180,12 @@ class Split:
     """The chosen edge, and every edge that was considered.
 
     ``candidates`` is in the order of the edges; ``edge`` is the one with the largest score, the
-    first of them on a tie.
+    first of them on a tie. ``by_hand`` says that a person chose edge or groups instead.
     """
 
     edge: int
     candidates: tuple[EdgeCandidate, ...]
+    by_hand: bool = False
 
     @property
     def chosen(self) -> EdgeCandidate:
@@ -170,13 +196,14 @@ class Split:
         """Return the split as JSON-able data."""
         return {
             "edge": self.edge,
+            "by_hand": self.by_hand,
             "candidates": [
                 {
                     "edge": c.edge,
                     "operations": list(c.operations),
-                    "similarity": c.similarity.tolist(),
+                    "similarity": [[_or_none(v) for v in row] for row in c.similarity.tolist()],
                     "groups": [list(group) for group in c.grouping.groups],
-                    "score": c.grouping.score,
+                    "score": _or_none(c.grouping.score),
                 }
                 for c in self.candidates
             ],
@@ -187,16 +214,22 @@ class Split:
         """Return the split that :meth:`to_dict` wrote."""
         candidates = []
         for item in data["candidates"]:
-            first, second = (tuple(group) for group in item["groups"])
+            rows = [[math.nan if v is None else v for v in row] for row in item["similarity"]]
+            score = -math.inf if item["score"] is None else item["score"]
             candidates.append(
                 EdgeCandidate(
                     edge=item["edge"],
                     operations=tuple(item["operations"]),
-                    similarity=torch.tensor(item["similarity"], dtype=torch.float64),
-                    grouping=Grouping((first, second), item["score"]),
+                    similarity=torch.tensor(rows, dtype=torch.float64),
+                    grouping=Grouping(tuple(tuple(group) for group in item["groups"]), score),
                 )
             )
-        return cls(data["edge"], tuple(candidates))
+        return cls(data["edge"], tuple(candidates), bool(data.get("by_hand", False)))
+
+
+def _or_none(value: float) -> float | None:
+    """Return a number that JSON knows."""
+    return value if math.isfinite(value) else None
 
 
 def split_by(
@@ -224,7 +257,7 @@ def split_by(
     Raises
     ------
     SpaceError
-        If there is no evidence.
+        If there is no evidence, or it tells no two operations of any edge apart.
     """
     if not evidence:
         raise SpaceError("no edge is left to split")
@@ -233,6 +266,8 @@ def split_by(
         matrix = torch.stack([similarity(vectors) for vectors in item.vectors]).mean(dim=0)
         candidates.append(EdgeCandidate(item.edge, item.operations, matrix, grouping(matrix)))
     best = max(candidates, key=lambda candidate: candidate.grouping.score)
+    if len(best.grouping.groups) < 2:
+        raise SpaceError("nothing can be split: no edge has two operations with other evidence")
     return Split(best.edge, tuple(candidates))
 
 

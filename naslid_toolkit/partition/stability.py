@@ -8,9 +8,9 @@ import pandas as pd
 from naslid_toolkit.lid.bootstrap import bootstrap_lids
 from naslid_toolkit.lid.likelihood import MaximumLikelihood
 from naslid_toolkit.partition.evidence import EdgeEvidence
-from naslid_toolkit.partition.grouping import ExhaustiveGrouping
+from naslid_toolkit.partition.grouping import ExhaustiveGrouping, GroupingRule
 from naslid_toolkit.partition.similarity import Similarity, log_similarity
-from naslid_toolkit.partition.split import GroupingRule, Split, split_by
+from naslid_toolkit.partition.split import Split, split_by
 from naslid_toolkit.partition.store import NeighbourStore
 
 

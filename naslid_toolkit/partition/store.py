@@ -179,6 +179,21 @@ class NeighbourStore:
         """Return the store of some of the images alone, in every batch."""
         return replace(self, distances=self.distances.subset(points))
 
+    @classmethod
+    def joined(cls, parts: Sequence["NeighbourStore"]) -> "NeighbourStore":
+        """Return one store of what was measured edge by edge, in the same layers."""
+        edges, before = [], 0
+        for part in parts:
+            for edge in part.edges:
+                rows = tuple(tuple(before + place for place in row) for row in edge.networks)
+                edges.append(replace(edge, networks=rows))
+            before += len(part.distances.exponent)
+        together = {
+            f.name: torch.cat([getattr(part.distances, f.name) for part in parts])
+            for f in fields(Distances)
+        }
+        return cls(parts[0].layers, tuple(edges), Distances(**together))
+
     def tensors(self) -> dict[str, Tensor]:
         """Return everything that is stored as tensors, by name."""
         return {f.name: getattr(self.distances, f.name) for f in fields(Distances)}

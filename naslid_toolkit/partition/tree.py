@@ -1,13 +1,17 @@
 """The split tree: a space, the split of it, and the trees of its parts."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pandas as pd
+import torch
+from torch import Tensor
 
 from naslid_toolkit.errors import SpaceError
-from naslid_toolkit.partition.split import Split
+from naslid_toolkit.partition.grouping import Grouping, Groups, value_of
+from naslid_toolkit.partition.split import EdgeCandidate, Split
 from naslid_toolkit.space.architecture import Architecture
 from naslid_toolkit.space.search_space import SearchSpace
 
@@ -19,7 +23,7 @@ class SplitTree:
     Parameters
     ----------
     name
-        ``"root"``, or the parent's name with ``-0`` or ``-1``.
+        ``"root"``, or the parent's name with the number of the group, as in ``root-0``.
     space
         The architectures of this node.
     split
@@ -83,17 +87,120 @@ class SplitTree:
         names = ", ".join(node.name for node in self.nodes())
         raise SpaceError(f"the tree has no node {name!r}, only {names}")
 
-    def with_split(self, name: str, split: Split) -> "SplitTree":
-        """Return the tree with one of its leaves split."""
-        if name == self.name:
-            parts = self.space.split(split.edge, split.chosen.groups)
-            children = tuple(SplitTree(f"{name}-{i}", part) for i, part in enumerate(parts))
-            return SplitTree(self.name, self.space, split, children)
+    def chain(self, name: str) -> tuple[SearchSpace, ...]:
+        """Return the spaces from the root down to a node.
+
+        Raises
+        ------
+        SpaceError
+            If there is no such node.
+        """
+        parts = self.node(name).name.split("-")
+        return tuple(self.node("-".join(parts[:i])).space for i in range(1, len(parts) + 1))
+
+    def override(self, name: str, edge: int, groups: Sequence[Sequence[str]]) -> "SplitTree":
+        """Return the tree with a person's choice at one node.
+
+        Parameters
+        ----------
+        name
+            The node to split otherwise; a leaf is split anew.
+        edge
+            The edge, counted from 0.
+        groups
+            Groups of its operations in the node's space, at least two.
+
+        Returns
+        -------
+        SplitTree
+            The split is marked ``by_hand`` and keeps the measured similarities. A part that is
+            the same space as a part before keeps everything below it; other parts are leaves,
+            which a search splits further.
+
+        Raises
+        ------
+        SpaceError
+            If there is no such node or edge, or the groups are no partition of its operations.
+        """
+        node = self.node(name)
+        node.space.split(edge, groups)  # checks edge and groups
+        order = node.space.allowed[edge]
+        numbers = tuple(
+            sorted(tuple(sorted(order.index(operation) for operation in g)) for g in groups)
+        )
+        chosen = EdgeCandidate(edge, order, _unknown(len(order)), Grouping(numbers, -math.inf))
+        others: tuple[EdgeCandidate, ...] = ()
+        if node.split is not None:
+            others = tuple(c for c in node.split.candidates if c.edge != edge)
+            for candidate in node.split.candidates:
+                if candidate.edge == edge:
+                    chosen = _regrouped(candidate, numbers)
+        candidates = tuple(sorted((chosen, *others), key=lambda c: c.edge))
+        tree = self.replaced(name, SplitTree(node.name, node.space))
+        tree = tree.with_split(name, Split(edge, candidates, by_hand=True))
+        before = {child.space: child for child in node.children}
+        for child in tree.node(name).children:
+            if child.space in before:
+                tree = tree.replaced(child.name, before[child.space].renamed(child.name))
+        return tree
+
+    def renamed(self, name: str) -> "SplitTree":
+        """Return the same tree under another name, as are all nodes below."""
         children = tuple(
-            child.with_split(name, split) if f"{name}-".startswith(f"{child.name}-") else child
+            child.renamed(name + child.name.removeprefix(self.name)) for child in self.children
+        )
+        return SplitTree(name, self.space, self.split, children)
+
+    def replaced(self, name: str, node: "SplitTree") -> "SplitTree":
+        """Return the tree with another node, and what is below it, in the place of one."""
+        if name == self.name:
+            return node
+        children = tuple(
+            child.replaced(name, node) if f"{name}-".startswith(f"{child.name}-") else child
             for child in self.children
         )
         return SplitTree(self.name, self.space, self.split, children)
+
+    def diff(self, other: "SplitTree") -> pd.DataFrame:
+        """Compare with another tree, node by node.
+
+        Returns
+        -------
+        pandas.DataFrame
+            One row for each node of either tree: ``node``; ``change``: ``"same"`` (space and
+            split), ``"space"``, ``"split"``, ``"first only"`` or ``"second only"``; and what
+            each tree does there, ``first`` and ``second``.
+        """
+        mine = {node.name: node for node in self.nodes()}
+        theirs = {node.name: node for node in other.nodes()}
+        rows = []
+        for name in dict.fromkeys((*mine, *theirs)):
+            one, two = mine.get(name), theirs.get(name)
+            rows.append(
+                {
+                    "node": name,
+                    "change": _change(one, two),
+                    "first": one.summary() if one else "",
+                    "second": two.summary() if two else "",
+                }
+            )
+        return pd.DataFrame(rows)
+
+    def summary(self) -> str:
+        """Return what happens at this node in one line."""
+        if self.split is None:
+            return f"leaf of {len(self.space)}"
+        chosen = self.split.chosen
+        groups = " | ".join(", ".join(group) for group in chosen.groups)
+        hand = " (by hand)" if self.split.by_hand else ""
+        return f"{self.space.edge_name(chosen.edge)}: {groups}{hand}"
+
+    def with_split(self, name: str, split: Split) -> "SplitTree":
+        """Return the tree with one of its leaves split."""
+        node = self.node(name)
+        parts = node.space.split(split.edge, split.chosen.groups)
+        children = tuple(SplitTree(f"{name}-{i}", part) for i, part in enumerate(parts))
+        return self.replaced(name, SplitTree(name, node.space, split, children))
 
     def to_frame(self) -> pd.DataFrame:
         """Return one row a node: name, level, architectures, edge, groups, score."""
@@ -130,3 +237,26 @@ class SplitTree:
             split=Split.from_dict(data["split"]) if data["split"] else None,
             children=tuple(cls.from_dict(child) for child in data["children"]),
         )
+
+
+def _unknown(count: int) -> Tensor:
+    """Return the similarities of operations that were not measured."""
+    return torch.full((count, count), math.nan, dtype=torch.float64)
+
+
+def _regrouped(candidate: EdgeCandidate, groups: Groups) -> EdgeCandidate:
+    """Return a measured edge in other groups; its score is their separation."""
+    matrix = candidate.similarity.tolist()
+    score = value_of("separation", matrix, groups)
+    return replace(candidate, grouping=Grouping(groups, score))
+
+
+def _change(one: SplitTree | None, two: SplitTree | None) -> str:
+    if one is None or two is None:
+        return "second only" if one is None else "first only"
+    if one.space != two.space:
+        return "space"
+    splits = [
+        node.split and (node.split.edge, set(node.split.chosen.groups)) for node in (one, two)
+    ]
+    return "same" if splits[0] == splits[1] else "split"

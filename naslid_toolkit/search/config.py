@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Final, Literal, get_args, get_origin, get_type_hints
 
 from naslid_toolkit.datasets import ImageTask, load_digits, load_image_parquet
 from naslid_toolkit.errors import ConfigError, DataError, nearest_name
@@ -22,6 +22,12 @@ from naslid_toolkit.supernet.network import Skeleton
 from naslid_toolkit.supernet.training import TrainingConfig
 
 DIGITS = "digits"
+CriterionName = Literal["lid", "gradient", "convolution_count", "exhaustive", "random"]
+MODE_OF: Final[Mapping[str, str]] = {
+    "gradient": "gradient_matching",
+    "convolution_count": "convolution_count",
+    "exhaustive": "exhaustive",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +78,11 @@ class RunConfig:
         :func:`~naslid_toolkit.evaluation.benchmark.load_reference` reads them. Empty: for the
         digits the table that ships with the project, for other images none.
     criterion
-        ``"lid"``, or ``"random"`` as a control.
+        ``"lid"``, ``"gradient"`` (matching), ``"convolution_count"``, ``"exhaustive"`` (one
+        sub-supernet for each operation of an edge drawn by chance), or ``"random"``. Where
+        settings are read and no ``split.mode`` is given, the criterion's own is taken.
     levels
-        Splits between the root and a leaf: ``2 ** levels`` leaves.
+        Splits between the root and a leaf: ``split.groups ** levels`` leaves.
     warmup_epochs
         Epochs of the root before the first split. The rest of ``training.epochs`` is divided
         evenly among the levels below; one cosine runs along the whole way.
@@ -97,7 +105,7 @@ class RunConfig:
     data: str = DIGITS
     truth: str = ""
     truth_column: str = ""
-    criterion: Literal["lid", "random"] = "lid"
+    criterion: CriterionName = "lid"
     levels: int = 2
     warmup_epochs: int = 50
     single: bool = True
@@ -150,7 +158,8 @@ class RunConfig:
     def total_epochs(self) -> int:
         """Epochs of all supernets together: the budget of the single supernet."""
         ranges = [self.epochs_of(level) for level in range(self.levels + 1)]
-        return sum(2**level * (last - first) for level, (first, last) in enumerate(ranges))
+        groups = self.split.groups
+        return sum(groups**level * (last - first) for level, (first, last) in enumerate(ranges))
 
     def single_training(self) -> TrainingConfig:
         """Return the training of the single supernet with the same total number of steps."""
@@ -169,6 +178,10 @@ class RunConfig:
         ConfigError
             For an unknown key (names the nearest legal one), a wrong type or a bad value.
         """
+        mode = MODE_OF.get(str(data.get("criterion", "lid")), "default")
+        split = data.get("split", {})
+        if isinstance(split, Mapping) and "mode" not in split:
+            data = {**data, "split": {"mode": mode, **split}}
         config: RunConfig = _build(cls, data, "")
         return config
 

@@ -2,38 +2,43 @@
 
 import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import BrokenExecutor, Executor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Final
 
 import pandas as pd
 import torch
 
 from naslid_toolkit.datasets import ImageTask
-from naslid_toolkit.errors import ConfigError, DataError
+from naslid_toolkit.errors import ConfigError, WorkerError
 from naslid_toolkit.evaluation.baselines import convolution_count, parameter_count
-from naslid_toolkit.evaluation.scores import LeafScore, Score, score_architectures
+from naslid_toolkit.evaluation.scores import Score, score_architectures
 from naslid_toolkit.evaluation.truth import connected_sample
-from naslid_toolkit.lid.estimators import ESTIMATORS
-from naslid_toolkit.partition.criteria import (
-    Criterion,
-    LIDCriterion,
-    RandomCriterion,
-)
 from naslid_toolkit.partition.evidence import EdgeEvidence
 from naslid_toolkit.partition.similarity import SIMILARITIES
 from naslid_toolkit.partition.split import split_by
 from naslid_toolkit.partition.tree import SplitTree
 from naslid_toolkit.runtime import Event, OnEvent, WorkDone, derive_seed, generator, ignore_event
-from naslid_toolkit.search.config import RunConfig
+from naslid_toolkit.search.config import RunConfig, load_task
 from naslid_toolkit.search.evolution import evolve
-from naslid_toolkit.search.result import FEW_SHOT, SINGLE, FewShotRun, read_run
-from naslid_toolkit.search.storage import RunStore, StoredCheckpoint
+from naslid_toolkit.search.result import FewShotRun, read_run
+from naslid_toolkit.search.reuse import FEW_SHOT, SINGLE, Chain, Donors
+from naslid_toolkit.search.steps import (
+    Place,
+    Steps,
+    SupernetTrained,
+    measure_task,
+    resolve_device,
+    score_task,
+    train_task,
+)
+from naslid_toolkit.search.storage import RunStore
 from naslid_toolkit.space.architecture import Architecture
-from naslid_toolkit.space.nasbench201 import parse_architecture
-from naslid_toolkit.space.search_space import SearchSpace
-from naslid_toolkit.supernet.network import Skeleton, Supernet
-from naslid_toolkit.supernet.training import train
+from naslid_toolkit.space.nasbench201 import format_architecture, parse_architecture
+
+_SHARD: Final = 50  # architectures that one task scores
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,15 +49,6 @@ class SpaceSplit(Event):
     edge: str
     groups: list[list[str]]
     score: float
-    seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class SupernetTrained(Event):
-    """A supernet of the tree, or the single one, is trained: optimiser steps, seconds."""
-
-    node: str
-    steps: int
     seconds: float
 
 
@@ -75,12 +71,14 @@ class SearchDone(Event):
 
 def few_shot_search(
     config: RunConfig,
-    task: ImageTask,
+    task: ImageTask | None = None,
     *,
     architectures: Iterable[str] | None = None,
     out: str | Path | None = None,
     resume: bool = False,
     device: str = "auto",
+    executor: Executor | None = None,
+    donors: Sequence[str | Path] = (),
     on_event: OnEvent = ignore_event,
 ) -> FewShotRun:
     """Run the whole method: train, split, fine-tune, score, search.
@@ -90,7 +88,8 @@ def few_shot_search(
     config
         The settings.
     task
-        The images, as :func:`~naslid_toolkit.search.config.load_task` gives them.
+        The images; None loads those of the settings
+        (:func:`~naslid_toolkit.search.config.load_task`).
     architectures
         Official strings of the architectures to score, of which a sample of ``config.sample``
         is taken; those of a reference table, for instance. None takes a sample of all connected
@@ -101,6 +100,12 @@ def few_shot_search(
         Continue the run in ``out``; the result is that of an uninterrupted run.
     device
         ``"auto"`` takes CUDA where there is one, else the CPU.
+    executor
+        Where to train nodes, measure edges and score architectures; None does so here, one
+        after the other. The result is the same. Workers read and write the folder of the run,
+        so they must see it; with ``task=None`` no images travel either.
+    donors
+        Folders of other runs whose weights and scores are taken over where they are equal.
     on_event
         Receives every event; may raise
         :class:`~naslid_toolkit.errors.SearchCancelledError` to stop with everything stored.
@@ -116,6 +121,8 @@ def few_shot_search(
         If ``out`` is in use, or belongs to a run with other settings or images.
     DivergedError
         If a training diverges.
+    WorkerError
+        If a worker of the executor dies; the run can be resumed.
 
     References
     ----------
@@ -124,28 +131,24 @@ def few_shot_search(
     """
     if out is None:
         with tempfile.TemporaryDirectory() as folder:
-            store = RunStore.create(Path(folder) / "run", config, task=task.name)
-            return _run(store, task, architectures=architectures, device=device, on_event=on_event)
+            return few_shot_search(
+                config,
+                task,
+                architectures=architectures,
+                out=Path(folder) / "run",
+                device=device,
+                executor=executor,
+                donors=donors,
+                on_event=on_event,
+            )
+    given, task = task, load_task(config) if task is None else task
     store = _open(out, config, task) if resume else RunStore.create(out, config, task=task.name)
+    folders = tuple(Path(donor).resolve() for donor in donors)
+    place = Place(store.folder.resolve(), device, given, folders)
+    where = resolve_device(device)
+    steps = Steps(store, config, task.to(where), where, Donors(folders), on_event)
     with store.locked():
-        return _run(store, task, architectures=architectures, device=device, on_event=on_event)
-
-
-def resolve_device(device: str) -> torch.device:
-    """Return the device of that name.
-
-    Raises
-    ------
-    ConfigError
-        If it is unknown or not there.
-    """
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise ConfigError(f"device {device!r} cannot be used: {error}") from error
-    return torch.device(device)
+        return _run(_Search(steps, place, executor), architectures)
 
 
 def _open(out: str | Path, config: RunConfig, task: ImageTask) -> RunStore:
@@ -160,29 +163,24 @@ def _open(out: str | Path, config: RunConfig, task: ImageTask) -> RunStore:
     return store
 
 
-def _run(
-    store: RunStore,
-    task: ImageTask,
-    *,
-    architectures: Iterable[str] | None,
-    device: str,
-    on_event: OnEvent,
-) -> FewShotRun:
-    config = store.config
-    place = resolve_device(device)
-    work = _Work(store, config, task.to(place), config.skeleton(task), place, on_event)
-    tree, leaves = work.grow_tree()
-    score = work.score(FEW_SHOT, LeafScore(tree, leaves, work.task.valid))
+def _run(search: "_Search", architectures: Iterable[str] | None) -> FewShotRun:
+    config, store = search.steps.config, search.steps.store
     sample = _sample(config, architectures)
-    columns = {FEW_SHOT: work.score_sample(FEW_SHOT, score, sample)}
-    work.search(score)
+    tree = search.grow_tree()
+    search.steps.donors.give_scores(store, tree)
+    score = search.score_sample(FEW_SHOT, tree, sample)
+    search.evolve(score)
+    methods = [FEW_SHOT]
     if config.single:
-        network = work.train(SINGLE, config.search_space(), None, 0)
         root = SplitTree.root(config.search_space())
-        single = work.score(SINGLE, LeafScore(root, {"root": network}, work.task.valid))
-        columns[SINGLE] = work.score_sample(SINGLE, single, sample)
-    columns["convolution_count"] = convolution_count(sample, work.skeleton)
-    columns["parameter_count"] = parameter_count(sample, work.skeleton)
+        search.train({SINGLE: None})
+        search.score_sample(SINGLE, root, sample)
+        methods.append(SINGLE)
+    names = [format_architecture(architecture) for architecture in sample]
+    columns = {m: pd.Series(store.load_scores(m), dtype=float)[names] for m in methods}
+    skeleton = config.skeleton(search.steps.task)
+    columns["convolution_count"] = convolution_count(sample, skeleton)
+    columns["parameter_count"] = parameter_count(sample, skeleton)
     store.save_frame("scores.parquet", pd.DataFrame(columns))
     return read_run(store)
 
@@ -198,91 +196,53 @@ def _sample(config: RunConfig, architectures: Iterable[str] | None) -> tuple[Arc
 
 
 @dataclass(frozen=True, slots=True)
-class _Work:
-    """One search under way; every step first looks whether the store has its result."""
+class _Search:
+    """One search under way: which step comes when, and where it runs."""
 
-    store: RunStore
-    config: RunConfig
-    task: ImageTask
-    skeleton: Skeleton
-    device: torch.device
-    on_event: OnEvent
+    steps: Steps
+    place: Place
+    executor: Executor | None
 
-    def emit(self, event: Event) -> None:
-        """Store an event, unless it is mere progress, and pass it on."""
-        if not isinstance(event, WorkDone):
-            self.store.record(event)
-        self.on_event(event)
+    def grow_tree(self) -> SplitTree:
+        """Train and split level by level; return the tree, all of whose nodes are trained."""
+        store, levels = self.steps.store, self.steps.config.levels
+        tree = store.load_tree()
+        level = [tree.name]
+        while level:
+            self.train({name: tree.chain(name) for name in level})
+            if tree.node(level[0]).level < levels:
+                for name in level:
+                    if tree.node(name).split is None:
+                        tree = self.split(tree, tree.node(name))
+            level = [child.name for name in level for child in tree.node(name).children]
+        return tree
 
-    def grow_tree(self) -> tuple[SplitTree, dict[str, Supernet]]:
-        """Train and split level by level; return the tree and the trained leaves."""
-        tree = self.store.load_tree()
-        leaves: dict[str, Supernet] = {}
-        queue = [tree.name]
-        for name in queue:
-            node = tree.node(name)
-            parent = None if node is tree else name.rpartition("-")[0]
-            network = self.train(name, node.space, parent, node.level)
-            if node.level == self.config.levels:
-                leaves[name] = network
-                continue
-            if node.split is None:
-                tree = self.split(tree, node, network)
-            queue.extend(child.name for child in tree.node(name).children)
-        return tree, leaves
+    def train(self, chains: Mapping[str, Chain | None]) -> None:
+        """Train supernets that do not depend on each other."""
+        if self.executor is None:
+            for name, chain in chains.items():
+                self.steps.train(name, chain)
+            return
+        missing = {n: c for n, c in chains.items() if not self.steps.store.has_weights(n)}
+        work = {name: (train_task, self.place, name, chain) for name, chain in missing.items()}
+        for name, _ in finished(self.executor, work):
+            self.steps.on_event(self.steps.store.last_event(SupernetTrained, name))
 
-    def train(self, name: str, space: SearchSpace, parent: str | None, level: int) -> Supernet:
-        """Return the trained supernet of a node, or the single one."""
-        config = self.config
-        network = Supernet(space, self.skeleton, seed=config.seed).to(self.device)
-        alone = name == SINGLE
-        first, last = (0, config.total_epochs) if alone else config.epochs_of(level)
-        finished = self.store.load_weights(name)
-        if finished is not None:
-            network.load_state_dict(finished)
-            steps = config.training.steps_per_epoch(self.task.train) * (last - first)
-            self.emit(WorkDone(f"training {name}", steps, steps, "steps"))
-            return network
-        if parent is not None:
-            inherited = self.store.load_weights(parent)
-            if inherited is None:
-                raise DataError(f"the run in {self.store.folder} lacks the weights of {parent!r}")
-            network.load_state_dict({key: inherited[key] for key in network.state_dict()})
-        checkpoint = StoredCheckpoint(self.store, name)
-        started = time.perf_counter()
-        history = train(
-            network,
-            self.task.train,
-            config.single_training() if alone else config.training,
-            seed=config.seed,
-            first_epoch=first,
-            last_epoch=last,
-            task=f"training {name}",
-            checkpoint=checkpoint,
-            on_event=self.emit,
-        )
-        seconds = time.perf_counter() - started
-        self.store.record(SupernetTrained(name, history.steps, seconds))
-        self.store.save_weights(name, network.state_dict())
-        checkpoint.drop()
-        self.on_event(SupernetTrained(name, history.steps, seconds))
-        return network
-
-    def split(self, tree: SplitTree, node: SplitTree, network: Supernet) -> SplitTree:
+    def split(self, tree: SplitTree, node: SplitTree) -> SplitTree:
         """Measure the edges of a node and split it."""
         started = time.perf_counter()
-        settings = self.config.split
-        evidence = self.store.load_evidence(node.name)
+        steps = self.steps
+        settings = steps.config.split
+        evidence = steps.store.load_evidence(node.name)
         if not evidence:
-            seed = derive_seed(self.config.seed, "split", node.name)
-            evidence = self.measure(node, self.criterion(network), seed)
-            self.store.save_evidence(node.name, evidence)
+            evidence = self.measure(node)
+            steps.store.save_evidence(node.name, evidence)
         similarity = SIMILARITIES[settings.similarity]
         split = split_by(evidence, similarity=similarity, grouping=settings.grouping)
         tree = tree.with_split(node.name, split)
-        self.store.save_tree(tree)
+        steps.store.save_tree(tree)
         chosen = split.chosen
-        self.emit(
+        steps.emit(
             SpaceSplit(
                 node=node.name,
                 edge=node.space.edge_name(split.edge),
@@ -293,56 +253,82 @@ class _Work:
         )
         return tree
 
-    def measure(self, node: SplitTree, criterion: Criterion, seed: int) -> tuple[EdgeEvidence, ...]:
-        """Measure the edges of a node; keep the distances if the settings say so."""
-        edges = node.space.unsplit_edges
-        if not (isinstance(criterion, LIDCriterion) and self.config.split.keep_distances):
-            return criterion(node.space, edges, seed=seed, on_event=self.emit)
-        kept = criterion.measure(node.space, edges, seed=seed, on_event=self.emit)
-        self.store.save_neighbours(node.name, kept)
-        return kept.evidence(k=criterion.k, estimator=criterion.estimator)
+    def measure(self, node: SplitTree) -> tuple[EdgeEvidence, ...]:
+        """Measure the edges of a node, each a task of its own where there is an executor."""
+        edges, name = node.space.unsplit_edges, node.name
+        if self.executor is None:
+            return self.steps.measure(name, node.space, edges, keep_as=name)
+        parts = {edge: f"{name}.edge{edge}" for edge in edges}
+        work = {
+            edge: (measure_task, self.place, name, node.space, edge, part)
+            for edge, part in parts.items()
+        }
+        found = {}
+        for edge, evidence in finished(self.executor, work):
+            found[edge] = evidence
+            self.steps.on_event(WorkDone(f"measuring {name}", len(found), len(edges), "edges"))
+        self.steps.store.join_neighbours(name, list(parts.values()))
+        return tuple(found[edge] for edge in edges)
 
-    def criterion(self, network: Supernet) -> Criterion:
-        """Return the criterion that measures a supernet's edges."""
-        if self.config.criterion == "random":
-            return RandomCriterion()
-        settings = self.config.split
-        probe = self.task.probe(
-            batches=settings.probe_batches, points=settings.probe_points, seed=self.config.seed
-        )
-        return LIDCriterion(
-            network,
-            probe,
-            contexts=settings.contexts,
-            k=settings.k,
-            estimator=ESTIMATORS[settings.estimator],
-            others=settings.others,
-        )
-
-    def score(self, method: str, score: Score) -> Score:
-        """Return a score that is remembered in the store."""
-        return self.store.remembered(method, score)
-
-    def score_sample(
-        self, method: str, score: Score, sample: tuple[Architecture, ...]
-    ) -> pd.Series:
-        """Score the sample with one method."""
+    def score_sample(self, method: str, tree: SplitTree, sample: tuple[Architecture, ...]) -> Score:
+        """Score the sample with one method; return the method's score, which remembers."""
         started = time.perf_counter()
-        values = score_architectures(sample, score, task=f"scoring {method}", on_event=self.emit)
-        self.emit(Scored(method, len(sample), time.perf_counter() - started))
-        return values
+        store = self.steps.store
+        if self.executor is not None:
+            self._score_shards(self.executor, method, tree, sample)
+        score = store.remembered(method, self.steps.score_of(tree, method))
+        score_architectures(sample, score, task=f"scoring {method}", on_event=self.steps.emit)
+        self.steps.emit(Scored(method, len(sample), time.perf_counter() - started))
+        return score
 
-    def search(self, score: Score) -> None:
+    def _score_shards(
+        self, executor: Executor, method: str, tree: SplitTree, sample: tuple[Architecture, ...]
+    ) -> None:
+        """Let the executor score what has no score yet."""
+        known = self.steps.store.load_scores(method)
+        names = [name for name in map(format_architecture, sample) if name not in known]
+        shards = [names[start : start + _SHARD] for start in range(0, len(names), _SHARD)]
+        work = {
+            number: (score_task, self.place, tree, method, shard)
+            for number, shard in enumerate(shards)
+        }
+        for number, values in finished(executor, work):
+            scores = dict(zip(shards[number], values, strict=True))
+            self.steps.store.keep_scores(method, scores)
+
+    def evolve(self, score: Score) -> None:
         """Search the whole space with the leaves' scores, unless that is done."""
-        if self.store.load_frame("history.parquet") is not None:
+        steps = self.steps
+        if steps.store.load_frame("history.parquet") is not None:
             return
         history = evolve(
-            self.config.search_space(),
+            steps.config.search_space(),
             score,
-            self.config.evolution,
-            skeleton=self.skeleton,
-            seed=self.config.seed,
-            on_event=self.emit,
+            steps.config.evolution,
+            skeleton=steps.config.skeleton(steps.task),
+            seed=steps.config.seed,
+            on_event=steps.emit,
         )
-        self.store.save_frame("history.parquet", history.to_frame())
-        self.emit(SearchDone(history.best.architecture, history.best.score))
+        steps.store.save_frame("history.parquet", history.to_frame())
+        steps.emit(SearchDone(history.best.architecture, history.best.score))
+
+
+def finished(executor: Executor, work: Mapping[Any, tuple[Any, ...]]) -> Iterator[tuple[Any, Any]]:
+    """Run tasks, each a function with its arguments; yield key and result as they finish.
+
+    A task that fails stops the others that have not begun; what is finished is kept in the
+    run's folder, so that a resumed run repeats only the rest.
+    """
+    futures = {executor.submit(*task): key for key, task in work.items()}
+    try:
+        for future in as_completed(futures):
+            try:
+                yield futures[future], future.result()
+            except BrokenExecutor as error:
+                raise WorkerError(
+                    f"a worker died in the middle of task {futures[future]!r}; what others "
+                    f"finished is kept, resume the run to go on"
+                ) from error
+    finally:
+        for future in futures:
+            future.cancel()

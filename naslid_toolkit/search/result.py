@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 import pandas as pd
 
@@ -14,10 +13,8 @@ from naslid_toolkit.partition.store import NeighbourStore
 from naslid_toolkit.partition.tree import SplitTree
 from naslid_toolkit.search.config import RunConfig
 from naslid_toolkit.search.evolution import Evaluated, SearchHistory
+from naslid_toolkit.search.reuse import FEW_SHOT, SINGLE
 from naslid_toolkit.search.storage import RunStore
-
-FEW_SHOT: Final = "few_shot"
-SINGLE: Final = "single"
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -4,13 +4,14 @@ import fcntl
 import json
 import os
 import platform
+import shutil
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import pandas as pd
 import pyarrow as pa
@@ -30,6 +31,7 @@ from naslid_toolkit.search.config import RunConfig
 from naslid_toolkit.space.architecture import Architecture
 from naslid_toolkit.space.nasbench201 import format_architecture
 
+TrainingEvent = TypeVar("TrainingEvent", bound=Event)
 FORMAT: Final = 1
 _PACKAGES: Final = ("naslid-toolkit", "torch", "numpy", "pandas", "scipy", "safetensors")
 
@@ -97,6 +99,11 @@ class RunStore:
         """Versions, platform, commit, and the name of the image task."""
         return self._read_json("environment.json")
 
+    @property
+    def task(self) -> str:
+        """Name of the image task."""
+        return str(self.environment.get("task", ""))
+
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Keep every other process from continuing this run meanwhile.
@@ -117,7 +124,24 @@ class RunStore:
 
     def record(self, event: Event) -> None:
         """Append an event to ``events.jsonl``."""
-        append_json_line(self.folder / "events.jsonl", event.to_dict())
+        self.record_data(event.to_dict())
+
+    def record_data(self, event: Mapping[str, Any]) -> None:
+        """Append an event that is JSON data already."""
+        append_json_line(self.folder / "events.jsonl", event)
+
+    def last_event(self, kind: type[TrainingEvent], node: str) -> TrainingEvent:
+        """Return the last event of a kind that a node had.
+
+        Raises
+        ------
+        DataError
+            If there is none.
+        """
+        for data in reversed(read_json_lines(self.folder / "events.jsonl")):
+            if data["event"] == kind.__name__ and data.get("node") == node:
+                return kind(**{name: value for name, value in data.items() if name != "event"})
+        raise DataError(f"the run in {self.folder} has no {kind.__name__} of {node!r}")
 
     def events(self) -> pd.DataFrame:
         """Return all recorded events, one a row; columns are the fields of all kinds."""
@@ -154,6 +178,15 @@ class RunStore:
         """Write the distances behind the split of a node."""
         with replacing(self.folder / "distances" / f"{node}.safetensors") as temporary:
             save_file(kept.tensors(), temporary, metadata={"store": kept.description()})
+
+    def join_neighbours(self, node: str, parts: Sequence[str]) -> None:
+        """Put distances that were saved in parts into one file for a node."""
+        kept = [self.load_neighbours(part) for part in parts]
+        found = [part for part in kept if part is not None]
+        if found:
+            self.save_neighbours(node, NeighbourStore.joined(found))
+        for part in parts:
+            (self.folder / "distances" / f"{part}.safetensors").unlink(missing_ok=True)
 
     def load_neighbours(self, node: str) -> NeighbourStore | None:
         """Return the distances behind the split of a node; None if they were not kept.
@@ -192,18 +225,29 @@ class RunStore:
         with self._damaged(name, "a Parquet table"):
             return pd.read_parquet(path)
 
-    def remembered(self, method: str, score: Score) -> Score:
-        """Return the same score, with every value kept in ``evaluations/METHOD.jsonl``."""
+    def load_scores(self, method: str) -> dict[str, float]:
+        """Return the scores of a method that are known, by architecture string."""
+        name = f"evaluations/{method}.jsonl"
+        with self._damaged(name, "scores"):
+            rows = read_json_lines(self.folder / name)
+            return {row["architecture"]: float(row["score"]) for row in rows}
+
+    def keep_scores(self, method: str, scores: Mapping[str, float]) -> None:
+        """Append scores of a method to ``evaluations/METHOD.jsonl``."""
         path = self.folder / "evaluations" / f"{method}.jsonl"
         path.parent.mkdir(exist_ok=True)
-        with self._damaged(path.name, "scores"):
-            known = {row["architecture"]: float(row["score"]) for row in read_json_lines(path)}
+        for name, score in scores.items():
+            append_json_line(path, {"architecture": name, "score": score})
+
+    def remembered(self, method: str, score: Score) -> Score:
+        """Return the same score, with every value kept."""
+        known = self.load_scores(method)
 
         def kept(architecture: Architecture) -> float:
             name = format_architecture(architecture)
             if name not in known:
                 known[name] = score(architecture)
-                append_json_line(path, {"architecture": name, "score": known[name]})
+                self.keep_scores(method, {name: known[name]})
             return known[name]
 
         return kept
@@ -215,6 +259,24 @@ class RunStore:
         plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
         with replacing(self.folder / "weights" / f"{node}.safetensors") as temporary:
             save_file(plain, temporary)
+
+    def has_weights(self, node: str) -> bool:
+        """Whether the trained weights of a node are there."""
+        return (self.folder / "weights" / f"{node}.safetensors").exists()
+
+    def copy_weights(self, other: "RunStore", node: str, name: str) -> None:
+        """Take over the weights of a node of another run under a new name."""
+        self._copy(other, f"weights/{node}.safetensors", f"weights/{name}.safetensors")
+
+    def copy_evidence(self, other: "RunStore", node: str, name: str) -> None:
+        """Take over what another run measured at a node, and its distances, if it kept them."""
+        for kind, suffix in (("profiles", "parquet"), ("distances", "safetensors")):
+            if (other.folder / kind / f"{node}.{suffix}").exists():
+                self._copy(other, f"{kind}/{node}.{suffix}", f"{kind}/{name}.{suffix}")
+
+    def _copy(self, other: "RunStore", source: str, target: str) -> None:
+        with replacing(self.folder / target) as temporary:
+            shutil.copyfile(other.folder / source, temporary)
 
     def load_weights(self, node: str) -> dict[str, Tensor] | None:
         """Return the tensors of that name, or None.

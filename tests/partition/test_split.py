@@ -1,3 +1,5 @@
+from typing import get_args
+
 import pytest
 import torch
 
@@ -5,7 +7,7 @@ from naslid_toolkit.errors import ConfigError, SpaceError
 from naslid_toolkit.partition.criteria import RandomCriterion
 from naslid_toolkit.partition.evidence import EdgeEvidence
 from naslid_toolkit.partition.similarity import log_similarity
-from naslid_toolkit.partition.split import MODES, Split, SplitConfig, choose_split, split_by
+from naslid_toolkit.partition.split import MODES, Mode, Split, SplitConfig, choose_split, split_by
 from naslid_toolkit.space.nasbench201 import OPERATIONS
 
 
@@ -84,7 +86,7 @@ def test_modes_differ_where_the_paper_and_its_code_do():
     assert paper.balanced
     assert official.estimator == "official_code"
     assert SplitConfig.of_mode("paper", k=7).k == 7
-    assert set(MODES) == {"default", "paper", "official_code"}
+    assert set(MODES) == set(get_args(Mode))
 
 
 @pytest.mark.parametrize(

@@ -15,8 +15,10 @@ from naslid_toolkit.evaluation.scores import LeafScore
 from naslid_toolkit.partition.split import split_by
 from naslid_toolkit.runtime import WorkDone, ignore_event
 from naslid_toolkit.search.config import RunConfig, merged, mode_settings
-from naslid_toolkit.search.few_shot import _Work, few_shot_search, resolve_device
+from naslid_toolkit.search.few_shot import few_shot_search
 from naslid_toolkit.search.result import load_run
+from naslid_toolkit.search.reuse import Donors
+from naslid_toolkit.search.steps import Steps, resolve_device
 from naslid_toolkit.search.storage import RunStore
 from naslid_toolkit.space.nasbench201 import parse_architecture
 from naslid_toolkit.supernet.network import Supernet
@@ -272,10 +274,10 @@ def test_missing_weights_of_a_parent_are_named(damaged, config):
     task, store = load_digits(), RunStore.open(damaged)
     for name in ("root", "root-0"):
         (damaged / "weights" / f"{name}.safetensors").unlink()
-    work = _Work(store, config, task, config.skeleton(task), torch.device("cpu"), ignore_event)
+    steps = Steps(store, config, task, torch.device("cpu"), Donors(), ignore_event)
 
     with pytest.raises(DataError, match="lacks the weights of 'root'"):
-        work.train("root-0", store.load_tree().node("root-0").space, "root", 1)
+        steps.train("root-0", store.load_tree().chain("root-0"))
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path):

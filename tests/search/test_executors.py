@@ -1,0 +1,141 @@
+"""The same search on threads, processes and a Dask cluster, and with a worker killed."""
+
+import os
+import signal
+from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+
+import pytest
+
+from naslid_toolkit.datasets import load_digits
+from naslid_toolkit.errors import WorkerError
+from naslid_toolkit.search import steps
+from naslid_toolkit.search.config import RunConfig, merged
+from naslid_toolkit.search.few_shot import few_shot_search, finished
+from naslid_toolkit.search.result import load_neighbours, load_run
+from naslid_toolkit.search.storage import RunStore
+from tests.search.test_few_shot import assert_same_numbers
+
+
+@pytest.fixture(scope="module")
+def config() -> RunConfig:
+    over = {"levels": 2, "warmup_epochs": 1, "sample": 8, "training": {"epochs": 3}}
+    over |= {"evolution": {"evaluations": 4, "population": 2}}
+    return RunConfig.from_dict(merged(RunConfig.preset("tiny").to_dict(), over))
+
+
+@pytest.fixture(scope="module")
+def serial(config, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("serial") / "run"
+    few_shot_search(config, out=folder)
+    return folder
+
+
+def processes(count: int = 2) -> ProcessPoolExecutor:
+    return ProcessPoolExecutor(count, mp_context=get_context("spawn"))
+
+
+@pytest.mark.parametrize("kind", [ThreadPoolExecutor, processes])
+def test_an_executor_gives_the_same_numbers(tmp_path, config, serial, kind):
+    events = []
+
+    with kind(2) as executor:
+        few_shot_search(config, out=tmp_path / "run", executor=executor, on_event=events.append)
+
+    assert_same_numbers(serial, tmp_path / "run")
+    names = [event.node for event in events if isinstance(event, steps.SupernetTrained)]
+    assert sorted(names) == sorted(p.stem for p in (serial / "weights").iterdir())
+    one, other = (load_neighbours(folder, "root-0") for folder in (serial, tmp_path / "run"))
+    assert [edge.edge for edge in one.edges] == [edge.edge for edge in other.edges]
+    for first, second in zip(one.evidence(k=5), other.evidence(k=5), strict=True):
+        assert (first.vectors == second.vectors).all()
+    assert not list((tmp_path / "run" / "distances").glob("*edge*"))
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_dask_cluster_gives_the_same_numbers(tmp_path, config, serial):
+    distributed = pytest.importorskip("distributed")
+    with (
+        distributed.LocalCluster(
+            n_workers=2,
+            threads_per_worker=1,
+            processes=True,
+            dashboard_address=None,
+            local_directory=str(tmp_path / "dask"),
+        ) as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        few_shot_search(config, out=tmp_path / "run", executor=client.get_executor())
+
+    assert_same_numbers(serial, tmp_path / "run")
+
+
+def die_once(folder: str, number: int) -> int:
+    """Die by SIGKILL in the middle of the third task, the first time."""
+    marker = Path(folder) / "died"
+    if number == 2 and not marker.exists():
+        marker.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    (Path(folder) / f"{number}.{os.getpid()}").touch()
+    return number
+
+
+def test_a_dead_worker_is_reported(tmp_path):
+    work = {number: (die_once, str(tmp_path), number) for number in range(4)}
+
+    with processes(1) as executor, pytest.raises(WorkerError, match="died in the middle of task"):
+        list(finished(executor, work))
+
+
+class Dying(Executor):
+    """Runs tasks in processes and kills the process of one of them."""
+
+    def __init__(self, victim: str) -> None:
+        self.victim = victim
+
+    def submit(self, function, /, *arguments, **options):
+        pool = processes(1)
+        if self.victim in arguments and function is steps.train_task:
+            future = pool.submit(_killed, function, *arguments)
+        else:
+            future = pool.submit(function, *arguments)
+        future.add_done_callback(lambda _: pool.shutdown(wait=False))
+        return future
+
+
+def _killed(function, place, name, chain):
+    def kill(event) -> None:
+        if type(event).__name__ == "EpochDone":
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    place.steps(kill).train(name, chain)
+
+
+def test_a_killed_worker_costs_only_its_task(tmp_path, config, serial):
+    folder = tmp_path / "run"
+    with pytest.raises(WorkerError, match="task 'root-1'"):
+        few_shot_search(config, out=folder, executor=Dying("root-1"))
+    kept = {path.name: path.stat().st_mtime_ns for path in (folder / "weights").iterdir()}
+    few_shot_search(config, out=folder, resume=True)
+
+    assert_same_numbers(serial, folder)
+    assert "root.safetensors" in kept
+    for name in set(kept) - {"root-1.unfinished.safetensors"}:
+        assert (folder / "weights" / name).stat().st_mtime_ns == kept[name]
+    trained = RunStore.open(folder).events().query("event == 'SupernetTrained'")["node"]
+    assert sorted(trained) == sorted(set(trained))
+
+
+def test_images_of_your_own_travel_with_the_task(tmp_path, config):
+    own = load_digits(noise=0.2, copies=1)
+    small = RunConfig.from_dict(
+        merged(config.to_dict(), {"levels": 1, "single": False, "training": {"epochs": 2}})
+    )
+
+    few_shot_search(small, own, out=tmp_path / "serial")
+    with processes(2) as executor:
+        few_shot_search(small, own, out=tmp_path / "run", executor=executor)
+
+    assert load_run(tmp_path / "run").task == own.name
+    assert_same_numbers(tmp_path / "serial", tmp_path / "run")

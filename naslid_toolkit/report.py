@@ -3,7 +3,7 @@
 import html
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -24,7 +24,9 @@ from naslid_toolkit.search.config import load_truth
 from naslid_toolkit.search.result import FewShotRun, load_run
 from naslid_toolkit.search.reuse import FEW_SHOT, SINGLE
 from naslid_toolkit.search.storage import RunStore
+from naslid_toolkit.search.study import Study
 
+_LEVEL: Final = 0.05
 _SCATTERS: Final = 3  # panels that fit beside each other
 CRITERION_LABELS: Final[Mapping[str, str]] = {
     "lid": "LID",
@@ -167,6 +169,64 @@ def panel_lines(evaluation: Evaluation) -> list[str]:
         for row in evaluation.differences.itertuples(index=False)
     ]
     return lines
+
+
+def study_table(study: Study, judged: pd.DataFrame, reference: ReferenceTable) -> pd.DataFrame:
+    """Return a study as one table of text, the largest tau first.
+
+    Parameters
+    ----------
+    study
+        The arms' scores and costs.
+    judged
+        What :func:`~naslid_toolkit.search.study.judge_study` says of it.
+    reference
+        Reference accuracies, for those of the picks.
+    """
+    costs = study.costs.assign(pick=study.costs["pick"].map(reference.accuracy))
+    means = costs.groupby("arm")[["pick", "train_seconds", "split_seconds"]].mean()
+    order = judged[judged["top"] == 1].sort_values("tau", ascending=False)["arm"]
+    rows = []
+    for arm in order:
+        row = {"criterion": arm}
+        for part in judged[judged["arm"] == arm].itertuples(index=False):
+            name = "tau, all" if part.top == 1 else f"top {part.top:.0%}"
+            row[name] = f"{part.tau:.3f} [{part.low:.3f}, {part.high:.3f}]"
+            if part.top == 1:
+                row["sd"] = f"{part.sd:.3f}"
+                row["lid minus it"] = _signed(part)
+        if arm in means.index:
+            row["pick"] = f"{means.loc[arm, 'pick']:.4f}"
+            row["training s"] = f"{means.loc[arm, 'train_seconds']:.0f}"
+            row["splitting s"] = f"{means.loc[arm, 'split_seconds']:.0f}"
+        rows.append(row)
+    return pd.DataFrame(rows).fillna("")
+
+
+def _signed(row: Any) -> str:  # noqa: ANN401 - a row of a frame
+    if pd.isna(row.p_value):
+        return ""
+    interval = f"[{row.difference_low:+.3f}, {row.difference_high:+.3f}]"
+    return f"{row.difference:+.3f} {interval} p={row.p_holm:.2g}"
+
+
+def study_lines(judged: pd.DataFrame, first: str, reference: ReferenceTable) -> list[str]:
+    """Return the protocol of a study and the place of its first arm."""
+    whole = judged[judged["top"] == 1]
+    trained = whole[~whole["arm"].str.contains("untrained")].sort_values("tau", ascending=False)
+    place = trained["arm"].tolist().index(first) + 1
+    own = trained.iloc[place - 1]
+    tests = trained[trained["arm"] != first]
+    beaten = tests[(tests["p_holm"] < _LEVEL) & (tests["difference"] > 0)]["arm"].tolist()
+    better = tests[(tests["p_holm"] < _LEVEL) & (tests["difference"] < 0)]["arm"].tolist()
+    return [
+        f"{first}: place {place} of {len(trained)} trained methods (tau {own['tau']:.3f}); "
+        f"better at 5 % (Holm) than: {', '.join(beaten) or 'none'}; "
+        f"worse than: {', '.join(better) or 'none'}.",
+        f"{own['architectures']} architectures, reference {reference.column} of "
+        f"{reference.source} ({reference.rows} label seeds). Means over {own['seeds']} seeds; "
+        f"brackets: 95 % bootstrap over architectures and seeds together; sd: between seeds.",
+    ]
 
 
 def _reference_of(architecture: str, reference: ReferenceTable | None) -> str:

@@ -4,7 +4,7 @@ import argparse
 import json
 import signal
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -37,16 +37,27 @@ _SETTINGS: Final = ("space", "data", "criterion", "levels", "truth", "truth_colu
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     add = parser.add_argument
-    add("--preset", choices=preset_names(), help="settings to start from (default: demo)")
-    add("--config", metavar="FILE.toml", help="settings that go over the preset's")
-    add("--data", metavar="DATA", help="'digits', or a Parquet file of images (Hugging Face)")
+    add_setting_options(parser)
     add("--space", choices=["nasbench201"], help="the search space")
     add("--criterion", choices=get_args(CriterionName), help="what a split rests on")
     add("--mode", choices=MODES, help="variant of the method")
     add("--levels", type=int, metavar="N", help="splits on the way to a leaf")
+    add("--seed", type=int, metavar="N", help="seed of everything random (default: 0)")
+    add("--device", default="auto", metavar="DEVICE", help="auto (default), cpu or cuda")
+    add("--out", metavar="RUN", help="folder of the run (default: a new one below runs/)")
+    add("--resume", action="store_true", help="continue the run in --out")
+    add("-q", "--quiet", action="store_true", help="no progress, only the result")
+    parser.set_defaults(run=_search)
+
+
+def add_setting_options(parser: argparse.ArgumentParser) -> None:
+    """Declare the options that compose settings."""
+    add = parser.add_argument
+    add("--preset", choices=preset_names(), help="settings to start from (default: demo)")
+    add("--config", metavar="FILE.toml", help="settings that go over the preset's")
+    add("--data", metavar="DATA", help="'digits', or a Parquet file of images (Hugging Face)")
     add("--truth", metavar="FILE", help="table of reference accuracies, Parquet or CSV")
     add("--column", dest="truth_column", metavar="NAME", help="its column of accuracies")
-    add("--seed", type=int, metavar="N", help="seed of everything random (default: 0)")
     add(
         "--set",
         action="append",
@@ -54,11 +65,6 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="KEY=VALUE",
         help="any other setting, for instance training.learning_rate=0.05",
     )
-    add("--device", default="auto", metavar="DEVICE", help="auto (default), cpu or cuda")
-    add("--out", metavar="RUN", help="folder of the run (default: a new one below runs/)")
-    add("--resume", action="store_true", help="continue the run in --out")
-    add("-q", "--quiet", action="store_true", help="no progress, only the result")
-    parser.set_defaults(run=_search)
 
 
 def _search(options: argparse.Namespace) -> int:
@@ -102,21 +108,24 @@ def _search(options: argparse.Namespace) -> int:
 def _search_config(options: argparse.Namespace) -> RunConfig:
     """Compose the settings: preset or stored run, then file, then options."""
     if options.resume and options.preset is None:
-        base = RunStore.open(options.out).config.to_dict()
-    else:
-        base = read_preset(options.preset or "demo")
+        return composed_config(options, RunStore.open(options.out).config.to_dict())
+    return composed_config(options, read_preset(options.preset or "demo"))
+
+
+def composed_config(options: argparse.Namespace, base: Mapping[str, Any]) -> RunConfig:
+    """Return settings with those of the options over them."""
     if options.config:
         base = merged(base, read_toml(options.config))
-    given = {name: getattr(options, name) for name in _SETTINGS}
+    given = {name: getattr(options, name, None) for name in _SETTINGS}
     base = merged(base, {name: value for name, value in given.items() if value is not None})
-    if options.mode:
+    if getattr(options, "mode", None):
         base = merged(base, mode_settings(options.mode))
     for text in options.set:
         base = merged(base, _setting(text))
     for name in ("data", "truth"):
         path = Path(str(base.get(name) or ""))
         if path.is_file():  # a run can be resumed from any folder
-            base[name] = str(path.resolve())
+            base = {**base, name: str(path.resolve())}
     return RunConfig.from_dict(base)
 
 

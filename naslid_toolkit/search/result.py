@@ -38,6 +38,8 @@ class FewShotRun:
         The architectures the search visited.
     costs
         ``steps`` (optimiser steps) and ``seconds`` of training, by method.
+    split_seconds
+        Seconds of measuring and splitting all nodes.
     """
 
     config: RunConfig
@@ -47,6 +49,7 @@ class FewShotRun:
     scores: pd.DataFrame
     history: SearchHistory
     costs: pd.DataFrame
+    split_seconds: float
 
     def chosen_evidence(self, node: str = "root") -> EdgeEvidence:
         """Return what was measured of the edge on which a node was split.
@@ -116,6 +119,8 @@ def read_run(store: RunStore) -> FewShotRun:
     if scores is None or history is None:
         raise DataError(f"the run in {store.folder} is not finished; continue it with --resume")
     split = [node.name for node in tree.nodes() if node.split is not None]
+    events = store.events()
+    splits = events[events["event"] == "SpaceSplit"].drop_duplicates("node", keep="last")
     rows = [{str(k): v for k, v in row.items()} for row in history.to_dict("records")]
     return FewShotRun(
         config=store.config,
@@ -124,7 +129,8 @@ def read_run(store: RunStore) -> FewShotRun:
         evidence={name: store.load_evidence(name) for name in split},
         scores=scores,
         history=SearchHistory(tuple(Evaluated(**row) for row in rows)),
-        costs=_training_costs(store.events()),
+        costs=_training_costs(events),
+        split_seconds=float(splits["seconds"].sum()),
     )
 
 

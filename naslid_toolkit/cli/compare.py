@@ -1,0 +1,73 @@
+"""``naslid compare``: splitting criteria against each other at equal budget."""
+
+import argparse
+from pathlib import Path
+
+import torch
+
+from naslid_toolkit.cli.results import print_frame, say
+from naslid_toolkit.cli.search import add_setting_options, composed_config
+from naslid_toolkit.errors import ConfigError
+from naslid_toolkit.evaluation.benchmark import ReferenceTable
+from naslid_toolkit.progress import ProgressDisplay
+from naslid_toolkit.report import study_lines, study_table
+from naslid_toolkit.runtime import generator, replacing
+from naslid_toolkit.search.config import RunConfig, load_truth, read_preset
+from naslid_toolkit.search.study import ARMS, FIRST_ARM, Study, judge_study, load_study, run_study
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    add = parser.add_argument
+    add_setting_options(parser)
+    add("--arms", nargs="+", choices=ARMS, default=list(ARMS), metavar="ARM", help=_arms_help())
+    add("--seeds", type=int, default=3, metavar="N", help="trainings of each arm (default: 3)")
+    add("--architectures", type=int, default=1000, metavar="N", help="to score (default: 1000)")
+    add("--out", required=True, metavar="FOLDER", help="folder of the study; continued if there")
+    add("--device", default="auto", metavar="DEVICE", help="auto (default), cpu or cuda")
+    add("--judge-only", action="store_true", help="only judge the seeds that are finished in --out")
+    add("--csv", metavar="FILE", help="also write the table")
+    add("-q", "--quiet", action="store_true", help="no progress, only the result")
+    parser.set_defaults(run=_compare)
+
+
+def _arms_help() -> str:
+    return f"what to compare, the first with all others (default: all of {', '.join(ARMS)})"
+
+
+def _compare(options: argparse.Namespace) -> int:
+    base = composed_config(options, read_preset(options.preset or "demo"))
+    truth = load_truth(base)
+    if truth is None:
+        raise ConfigError("a comparison needs reference accuracies; name a table with --truth")
+    if options.judge_only:
+        study = load_study(options.out, arms=options.arms)
+    else:
+        study = _run(options, base, truth)
+    first = FIRST_ARM if FIRST_ARM in options.arms else options.arms[0]
+    table = judge_study(study, truth, first=first, seed=0)
+    steps = study.costs["steps"].iloc[0]
+    print_frame(study_table(study, table, truth), f"Equal budget: {steps:,} optimiser steps each")
+    for line in study_lines(table, first, truth):
+        say(line)
+    if options.csv:
+        with replacing(Path(options.csv)) as temporary:
+            table.to_csv(temporary, index=False)
+    return 0
+
+
+def _run(options: argparse.Namespace, base: RunConfig, truth: ReferenceTable) -> Study:
+    names = sorted(map(str, truth.accuracy.index))
+    draw = generator(0, "study sample")
+    count = min(options.architectures, len(names))
+    chosen = [names[i] for i in torch.randperm(len(names), generator=draw)[:count].tolist()]
+    with ProgressDisplay(quiet=options.quiet) as show:
+        return run_study(
+            base,
+            chosen,
+            arms=options.arms,
+            seeds=range(options.seeds),
+            out=options.out,
+            device=options.device,
+            on_event=show,
+        )

@@ -39,11 +39,13 @@ from naslid_toolkit import (
 )
 from naslid_toolkit.lid.distances import Distances
 from naslid_toolkit.lid.estimators import ESTIMATORS
+from naslid_toolkit.partition.cost import allocated_peak
 from naslid_toolkit.partition.split import split_by
 from naslid_toolkit.partition.store import MeasuredEdge
 
 HARMONIC = ESTIMATORS["harmonic"]
 K = 20
+CPU = torch.device("cpu")
 
 
 def features(points: int, count: int) -> torch.Tensor:
@@ -135,19 +137,6 @@ def memory(name: str) -> int:
         return next(int(line.split()[1]) for line in handle if line.startswith(name))
 
 
-def allocated_peak(work: Callable[[], object]) -> int:
-    """Largest sum of bytes that tensors held at once during the work, from allocator events."""
-    gc.collect()
-    with torch.profiler.profile(profile_memory=True, record_shapes=False) as profile:
-        work()
-    held = largest = 0
-    events = profile.profiler.kineto_results.events()
-    for event in sorted((e for e in events if e.name() == "[memory]"), key=lambda e: e.start_ns()):
-        held += event.nbytes()
-        largest = max(largest, held)
-    return largest
-
-
 def single_layers(console: Console, repeats: int) -> None:
     table = Table("points", "features", "way", "ms", "times one float32 product", "scratch MB")
     labels = {
@@ -211,7 +200,7 @@ def forward(console: Console, repeats: int, device: str) -> None:
         kept = count * (128 * 127 // 2) * 8
         row = [label, f"{1000 * seconds['plain']:.0f}", f"{seconds['lid'] / seconds['plain']:.3f}"]
         if device == "cpu":
-            before, after = allocated_peak(plain), allocated_peak(measured)
+            before, after = allocated_peak(plain, CPU), allocated_peak(measured, CPU)
             row += [f"{before / 1e6:.1f}", f"{(after - before) / 1e6:+.1f}", f"{kept / 1e3:.0f}"]
         table.add_row(*row)
     console.print(table)

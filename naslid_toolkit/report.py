@@ -203,6 +203,28 @@ def study_table(study: Study, judged: pd.DataFrame, reference: ReferenceTable) -
     return pd.DataFrame(rows).fillna("")
 
 
+def cost_table(costs: pd.DataFrame) -> pd.DataFrame:
+    """Return measured costs of sweeps as one table of text.
+
+    Parameters
+    ----------
+    costs
+        As :func:`~naslid_toolkit.partition.cost.compare_costs` gives them.
+    """
+    about = costs["scaled"].map({True: "~", False: ""})
+    return pd.DataFrame(
+        {
+            "other edges": costs["others"].map({"path": "single path", "all": "full supernet"}),
+            "pixels": costs["pixels"].astype(str),
+            "batch": costs["batch"].astype(str),
+            "measured": costs["criterion"],
+            "MB": about + costs["megabytes"].map("{:,.1f}".format),
+            "share": costs["share"].map("{:.1%}".format),
+            "seconds": about + costs["seconds"].map("{:,.1f}".format),
+        }
+    )
+
+
 def _signed(row: Any) -> str:  # noqa: ANN401 - a row of a frame
     if pd.isna(row.p_value):
         return ""

@@ -7,13 +7,14 @@ from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 import naslid_toolkit
-from naslid_toolkit.cli import compare, evaluate, results, search, truth
+from naslid_toolkit.cli import compare, cost, evaluate, results, search, truth
 from naslid_toolkit.errors import NaslidError, nearest_name
 
 _COMMANDS = (
     ("search", search.add_options, "run a few-shot search"),
     ("evaluate", evaluate.add_options, "judge scores or a run against reference accuracies"),
     ("compare", compare.add_options, "judge splitting criteria at equal budget"),
+    ("compare-cost", cost.add_options, "measure memory and time of LID and of gradients"),
     ("report", results.add_report_options, "write one HTML page about a run"),
     ("split", results.add_split_options, "split a node of a run anew, with other choices"),
     ("truth", truth.add_options, "make, import and examine tables of reference accuracies"),

@@ -109,7 +109,7 @@ class LIDCriterion:
         on_event: OnEvent = ignore_event,
     ) -> tuple[EdgeEvidence, ...]:
         """Measure the operations of each edge of ``space``; the distances are not kept."""
-        plan = self._plan(space, edges, seed=seed)
+        plan = self.plan(space, edges, seed=seed)
         profiles = plan.measure(self.profile, on_event)
         lid = torch.stack([profile.lid for profile in profiles])
         undefined = torch.stack([profile.undefined for profile in profiles])
@@ -142,12 +142,12 @@ class LIDCriterion:
             In float32; ``.evidence(k=..., estimator=...)`` is what calling the criterion gives,
             up to that rounding.
         """
-        plan = self._plan(space, edges, seed=seed)
+        plan = self.plan(space, edges, seed=seed)
         kept = plan.measure(lambda choice: self.distances(choice, dtype=torch.float32), on_event)
         together = Distances.stack([item.distances for item in kept])
         return NeighbourStore(kept[0].layers, plan.edges, together)
 
-    def _plan(self, space: SearchSpace, edges: Sequence[int], *, seed: int) -> "_Plan":
+    def plan(self, space: SearchSpace, edges: Sequence[int], *, seed: int) -> "LIDPlan":
         """List the different networks to measure, and which of them stands for what."""
         count = self.contexts if self.others == "path" else 1
         bases = connected_paths(space, count, seed=seed)
@@ -172,11 +172,11 @@ class LIDCriterion:
                 rows.append(tuple(row))
             names = tuple(f"{i} {base}" for i, base in enumerate(bases))
             measured.append(MeasuredEdge(edge, space.allowed[edge], names, tuple(rows)))
-        return _Plan(tuple(choices), tuple(measured))
+        return LIDPlan(tuple(choices), tuple(measured))
 
 
 @dataclass(frozen=True, slots=True)
-class _Plan:
+class LIDPlan:
     """The networks to measure, each with the first thing it stands for, and all they stand for."""
 
     choices: tuple[tuple[Choice, str], ...]

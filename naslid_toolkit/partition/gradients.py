@@ -158,6 +158,10 @@ def coordinates(
     count = len(products)
     vectors = torch.zeros_like(products)
     for i in range(count):
+        equal = next((j for j in range(i) if torch.equal(products[i], products[j])), None)
+        if equal is not None:
+            vectors[i] = vectors[equal]
+            continue
         for j in range(i):
             if vectors[j, j] > 0:
                 rest = products[i, j] - vectors[i, :j] @ vectors[j, :j]

@@ -21,7 +21,12 @@ from naslid_toolkit.partition.grouping import (
     Objective,
     SpectralGrouping,
 )
-from naslid_toolkit.partition.similarity import SIMILARITIES, Similarity, log_similarity
+from naslid_toolkit.partition.similarity import (
+    SIMILARITIES,
+    Similarity,
+    SimilarityMatrix,
+    log_similarity,
+)
 from naslid_toolkit.runtime import OnEvent, ignore_event
 from naslid_toolkit.space.search_space import SearchSpace
 
@@ -261,10 +266,18 @@ def split_by(
     """
     if not evidence:
         raise SpaceError("no edge is left to split")
-    candidates = []
-    for item in evidence:
-        matrix = torch.stack([similarity(vectors) for vectors in item.vectors]).mean(dim=0)
-        candidates.append(EdgeCandidate(item.edge, item.operations, matrix, grouping(matrix)))
+    means = [torch.stack([similarity(v) for v in item.vectors]).mean(dim=0) for item in evidence]
+    return split_matrices(evidence, means, grouping)
+
+
+def split_matrices(
+    evidence: Sequence[EdgeEvidence], matrices: Sequence[SimilarityMatrix], grouping: GroupingRule
+) -> Split:
+    """Choose the edge and the groups by one similarity matrix for each edge."""
+    candidates = [
+        EdgeCandidate(item.edge, item.operations, matrix, grouping(matrix))
+        for item, matrix in zip(evidence, matrices, strict=True)
+    ]
     best = max(candidates, key=lambda candidate: candidate.grouping.score)
     if len(best.grouping.groups) < 2:
         raise SpaceError("nothing can be split: no edge has two operations with other evidence")

@@ -32,8 +32,18 @@ if TYPE_CHECKING:
     from naslid_toolkit.lid.manifolds import sample_manifold
     from naslid_toolkit.lid.measure import lid_profile, measure_distances
     from naslid_toolkit.lid.profile import LayerDistances, LIDProfile
-    from naslid_toolkit.partition.criteria import LIDCriterion, RandomCriterion
-    from naslid_toolkit.partition.grouping import ExhaustiveGrouping
+    from naslid_toolkit.partition.cost import compare_costs
+    from naslid_toolkit.partition.criteria import (
+        ConvolutionCountCriterion,
+        LIDCriterion,
+        RandomCriterion,
+    )
+    from naslid_toolkit.partition.gradients import GradientCriterion
+    from naslid_toolkit.partition.grouping import (
+        ExhaustiveGrouping,
+        NormalisedCutGrouping,
+        SpectralGrouping,
+    )
     from naslid_toolkit.partition.similarity import (
         correlation_similarity,
         cosine_similarity,
@@ -41,17 +51,18 @@ if TYPE_CHECKING:
         log_similarity,
     )
     from naslid_toolkit.partition.split import Split, SplitConfig, choose_split, split_by
-    from naslid_toolkit.partition.stability import split_stability
+    from naslid_toolkit.partition.stability import context_stability, split_stability
     from naslid_toolkit.partition.store import NeighbourStore
     from naslid_toolkit.partition.tree import SplitTree
     from naslid_toolkit.progress import ProgressDisplay
-    from naslid_toolkit.report import panel_table
     from naslid_toolkit.runtime import generator
     from naslid_toolkit.search.config import RunConfig, load_task, load_truth
     from naslid_toolkit.search.evolution import EvolutionConfig, evolve
     from naslid_toolkit.search.few_shot import few_shot_search
     from naslid_toolkit.search.result import FewShotRun, load_neighbours, load_run
+    from naslid_toolkit.search.reuse import derive_run
     from naslid_toolkit.search.storage import RunStore
+    from naslid_toolkit.search.study import ARMS, judge_study, load_study, run_study, separability
     from naslid_toolkit.space.architecture import Architecture
     from naslid_toolkit.space.nasbench201 import (
         format_architecture,
@@ -62,16 +73,26 @@ if TYPE_CHECKING:
     from naslid_toolkit.supernet.network import Skeleton, Supernet
     from naslid_toolkit.supernet.stacked import StackedNetworks, evaluate_stacked, train_stacked
     from naslid_toolkit.supernet.training import TrainingConfig, accuracy, train
+    from naslid_toolkit.tables import (
+        cost_table,
+        panel_table,
+        separability_tables,
+        study_costs,
+        study_table,
+    )
 
 __version__ = "0.1.0"
 
 _HOMES: Final = {
+    "ARMS": "search.study",
     "Architecture": "space.architecture",
+    "ConvolutionCountCriterion": "partition.criteria",
     "ESTIMATORS": "lid.estimators",
     "Evaluation": "evaluation.panel",
     "EvolutionConfig": "search.evolution",
     "ExhaustiveGrouping": "partition.grouping",
     "FewShotRun": "search.result",
+    "GradientCriterion": "partition.gradients",
     "ImageTask": "datasets",
     "Images": "datasets",
     "LIDCriterion": "partition.criteria",
@@ -81,6 +102,7 @@ _HOMES: Final = {
     "MaximumLikelihood": "lid.likelihood",
     "NaslidError": "errors",
     "NeighbourStore": "partition.store",
+    "NormalisedCutGrouping": "partition.grouping",
     "PROXIES": "evaluation.proxies",
     "ProgressDisplay": "progress",
     "RandomCriterion": "partition.criteria",
@@ -91,6 +113,7 @@ _HOMES: Final = {
     "ScikitDimension": "lid.geometry",
     "SearchSpace": "space.search_space",
     "Skeleton": "supernet.network",
+    "SpectralGrouping": "partition.grouping",
     "Split": "partition.split",
     "SplitConfig": "partition.split",
     "SplitTree": "partition.tree",
@@ -103,11 +126,15 @@ _HOMES: Final = {
     "choose_split": "partition.split",
     "column_agreement": "evaluation.labels",
     "combine": "evaluation.priors",
+    "compare_costs": "partition.cost",
     "compare_profiles": "lid.bootstrap",
     "compare_rankings": "evaluation.ranking",
+    "context_stability": "partition.stability",
     "correlation_similarity": "partition.similarity",
     "cosine_similarity": "partition.similarity",
+    "cost_table": "tables",
     "cross_fit": "evaluation.priors",
+    "derive_run": "search.reuse",
     "digits_truth_path": "evaluation.benchmark",
     "euclidean_similarity": "partition.similarity",
     "evaluate": "evaluation.panel",
@@ -117,6 +144,7 @@ _HOMES: Final = {
     "format_architecture": "space.nasbench201",
     "generator": "runtime",
     "import_benchmark": "evaluation.importing",
+    "judge_study": "search.study",
     "kendall_tau": "evaluation.ranking",
     "lid_mle": "lid.likelihood",
     "lid_profile": "lid.measure",
@@ -125,35 +153,44 @@ _HOMES: Final = {
     "load_neighbours": "search.result",
     "load_reference": "evaluation.benchmark",
     "load_run": "search.result",
+    "load_study": "search.study",
     "load_task": "search.config",
     "load_truth": "search.config",
     "log_similarity": "partition.similarity",
     "measure_distances": "lid.measure",
     "nasbench201": "space.nasbench201",
     "pairwise_distances": "lid.gram",
-    "panel_table": "report",
+    "panel_table": "tables",
     "parse_architecture": "space.nasbench201",
     "read_columns": "evaluation.benchmark",
     "reliability": "evaluation.labels",
+    "run_study": "search.study",
     "sample_manifold": "lid.manifolds",
     "score_architectures": "evaluation.scores",
     "score_proxies": "evaluation.scores",
+    "separability": "search.study",
+    "separability_tables": "tables",
     "separation": "evaluation.labels",
     "split_by": "partition.split",
     "split_stability": "partition.stability",
+    "study_costs": "tables",
+    "study_table": "tables",
     "train": "supernet.training",
     "train_stacked": "supernet.stacked",
     "trivial_scores": "evaluation.baselines",
 }
 
 __all__ = [
+    "ARMS",
     "ESTIMATORS",
     "PROXIES",
     "Architecture",
+    "ConvolutionCountCriterion",
     "Evaluation",
     "EvolutionConfig",
     "ExhaustiveGrouping",
     "FewShotRun",
+    "GradientCriterion",
     "ImageTask",
     "Images",
     "LIDCriterion",
@@ -163,6 +200,7 @@ __all__ = [
     "MaximumLikelihood",
     "NaslidError",
     "NeighbourStore",
+    "NormalisedCutGrouping",
     "ProgressDisplay",
     "RandomCriterion",
     "RankCorrelation",
@@ -172,6 +210,7 @@ __all__ = [
     "ScikitDimension",
     "SearchSpace",
     "Skeleton",
+    "SpectralGrouping",
     "Split",
     "SplitConfig",
     "SplitTree",
@@ -184,11 +223,15 @@ __all__ = [
     "choose_split",
     "column_agreement",
     "combine",
+    "compare_costs",
     "compare_profiles",
     "compare_rankings",
+    "context_stability",
     "correlation_similarity",
     "cosine_similarity",
+    "cost_table",
     "cross_fit",
+    "derive_run",
     "digits_truth_path",
     "euclidean_similarity",
     "evaluate",
@@ -198,6 +241,7 @@ __all__ = [
     "format_architecture",
     "generator",
     "import_benchmark",
+    "judge_study",
     "kendall_tau",
     "lid_mle",
     "lid_profile",
@@ -206,6 +250,7 @@ __all__ = [
     "load_neighbours",
     "load_reference",
     "load_run",
+    "load_study",
     "load_task",
     "load_truth",
     "log_similarity",
@@ -216,12 +261,17 @@ __all__ = [
     "parse_architecture",
     "read_columns",
     "reliability",
+    "run_study",
     "sample_manifold",
     "score_architectures",
     "score_proxies",
+    "separability",
+    "separability_tables",
     "separation",
     "split_by",
     "split_stability",
+    "study_costs",
+    "study_table",
     "train",
     "train_stacked",
     "trivial_scores",

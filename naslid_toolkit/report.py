@@ -3,7 +3,7 @@
 import html
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -24,9 +24,8 @@ from naslid_toolkit.search.config import load_truth
 from naslid_toolkit.search.result import FewShotRun, load_run
 from naslid_toolkit.search.reuse import FEW_SHOT, SINGLE
 from naslid_toolkit.search.storage import RunStore
-from naslid_toolkit.search.study import Study
+from naslid_toolkit.tables import panel_lines, panel_table
 
-_LEVEL: Final = 0.05
 _SCATTERS: Final = 3  # panels that fit beside each other
 CRITERION_LABELS: Final[Mapping[str, str]] = {
     "lid": "LID",
@@ -120,135 +119,6 @@ def pick_line(run: FewShotRun, reference: ReferenceTable | None) -> str:
         f"(score {best.score:.3f}, {best.parameters:,} parameters, {best.flops:,} FLOPs"
         f"{_reference_of(best.architecture, reference)})."
     )
-
-
-def panel_table(evaluation: Evaluation) -> pd.DataFrame:
-    """Return an evaluation as one table of text: methods, baselines, then the labels' ceilings."""
-    rows = []
-    picks = evaluation.picks
-    for method, part in evaluation.correlations.groupby("method", sort=False):
-        name = f"{method} (untrained)" if part["baseline"].iloc[0] else str(method)
-        row = {"method": name, **_tau_cells(part)}
-        row["Spearman"] = f"{part['spearman'].iloc[0]:.3f}"
-        for pick in picks[picks["method"] == method].itertuples(index=False):
-            label = "pick" if pick.k == 1 else f"best of {pick.k}"
-            row[label] = f"{pick.accuracy:.4f}"
-        rows.append(row)
-    for method, part in evaluation.ceilings.groupby("method", sort=False):
-        rows.append({"method": f"ceiling: {method}", **_tau_cells(part)})
-    return pd.DataFrame(rows).fillna("")
-
-
-def _tau_cells(part: pd.DataFrame) -> dict[str, str]:
-    cells = {}
-    for row in part.itertuples(index=False):
-        name = "tau, all" if row.top == 1 else f"top {row.top:.0%}"
-        cells[name] = f"{row.tau:.3f} [{row.low:.3f}, {row.high:.3f}]"
-    return cells
-
-
-def panel_lines(evaluation: Evaluation) -> list[str]:
-    """Return the protocol of an evaluation, its tests and its intervals over label seeds."""
-    protocol = evaluation.protocol
-    lines = [
-        f"{protocol['architectures']} architectures, labels: mean over {protocol['seeds']} "
-        f"seed(s); isomorphic cells: {protocol['isomorphic']}. Brackets: 95 % bootstrap over "
-        f"architectures, {protocol['resamples']} resamples. 'best of' k lets the reference choose "
-        f"among the k largest scores: an oracle."
-    ]
-    whole = evaluation.correlations[evaluation.correlations["top"] == 1]
-    known = whole[~whole["baseline"] & whole["seed_low"].notna()]
-    lines += [
-        f"Over the seeds of the labels tau of {row.method} varies within "
-        f"[{row.seed_low:.3f}, {row.seed_high:.3f}]."
-        for row in known.itertuples(index=False)
-    ]
-    lines += [
-        f"{row.method} minus {row.against}: {row.difference:+.3f} in tau, paired 95 % interval "
-        f"[{row.low:+.3f}, {row.high:+.3f}], p = {row.p_holm:.3g} (Holm)."
-        for row in evaluation.differences.itertuples(index=False)
-    ]
-    return lines
-
-
-def study_table(study: Study, judged: pd.DataFrame, reference: ReferenceTable) -> pd.DataFrame:
-    """Return a study as one table of text, the largest tau first.
-
-    Parameters
-    ----------
-    study
-        The arms' scores and costs.
-    judged
-        What :func:`~naslid_toolkit.search.study.judge_study` says of it.
-    reference
-        Reference accuracies, for those of the picks.
-    """
-    costs = study.costs.assign(pick=study.costs["pick"].map(reference.accuracy))
-    means = costs.groupby("arm")[["pick", "train_seconds", "split_seconds"]].mean()
-    order = judged[judged["top"] == 1].sort_values("tau", ascending=False)["arm"]
-    rows = []
-    for arm in order:
-        row = {"criterion": arm}
-        for part in judged[judged["arm"] == arm].itertuples(index=False):
-            name = "tau, all" if part.top == 1 else f"top {part.top:.0%}"
-            row[name] = f"{part.tau:.3f} [{part.low:.3f}, {part.high:.3f}]"
-            if part.top == 1:
-                row["sd"] = f"{part.sd:.3f}"
-                row["lid minus it"] = _signed(part)
-        if arm in means.index:
-            row["pick"] = f"{means.loc[arm, 'pick']:.4f}"
-            row["training s"] = f"{means.loc[arm, 'train_seconds']:.0f}"
-            row["splitting s"] = f"{means.loc[arm, 'split_seconds']:.0f}"
-        rows.append(row)
-    return pd.DataFrame(rows).fillna("")
-
-
-def cost_table(costs: pd.DataFrame) -> pd.DataFrame:
-    """Return measured costs of sweeps as one table of text.
-
-    Parameters
-    ----------
-    costs
-        As :func:`~naslid_toolkit.partition.cost.compare_costs` gives them.
-    """
-    about = costs["scaled"].map({True: "~", False: ""})
-    return pd.DataFrame(
-        {
-            "other edges": costs["others"].map({"path": "single path", "all": "full supernet"}),
-            "pixels": costs["pixels"].astype(str),
-            "batch": costs["batch"].astype(str),
-            "measured": costs["criterion"],
-            "MB": about + costs["megabytes"].map("{:,.1f}".format),
-            "share": costs["share"].map("{:.1%}".format),
-            "seconds": about + costs["seconds"].map("{:,.1f}".format),
-        }
-    )
-
-
-def _signed(row: Any) -> str:  # noqa: ANN401 - a row of a frame
-    if pd.isna(row.p_value):
-        return ""
-    interval = f"[{row.difference_low:+.3f}, {row.difference_high:+.3f}]"
-    return f"{row.difference:+.3f} {interval} p={row.p_holm:.2g}"
-
-
-def study_lines(judged: pd.DataFrame, first: str, reference: ReferenceTable) -> list[str]:
-    """Return the protocol of a study and the place of its first arm."""
-    whole = judged[judged["top"] == 1]
-    trained = whole[~whole["arm"].str.contains("untrained")].sort_values("tau", ascending=False)
-    place = trained["arm"].tolist().index(first) + 1
-    own = trained.iloc[place - 1]
-    tests = trained[trained["arm"] != first]
-    beaten = tests[(tests["p_holm"] < _LEVEL) & (tests["difference"] > 0)]["arm"].tolist()
-    better = tests[(tests["p_holm"] < _LEVEL) & (tests["difference"] < 0)]["arm"].tolist()
-    return [
-        f"{first}: place {place} of {len(trained)} trained methods (tau {own['tau']:.3f}); "
-        f"better at 5 % (Holm) than: {', '.join(beaten) or 'none'}; "
-        f"worse than: {', '.join(better) or 'none'}.",
-        f"{own['architectures']} architectures, reference {reference.column} of "
-        f"{reference.source} ({reference.rows} label seeds). Means over {own['seeds']} seeds; "
-        f"brackets: 95 % bootstrap over architectures and seeds together; sd: between seeds.",
-    ]
 
 
 def _reference_of(architecture: str, reference: ReferenceTable | None) -> str:

@@ -5,14 +5,14 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import torch
 
-from naslid_toolkit.errors import DataError
+from naslid_toolkit.errors import DataError, NaslidError
 
 _NEWLINE: Final = b"\n"
 
@@ -103,16 +103,26 @@ def replacing(path: Path) -> Iterator[Path]:
 
     Whoever reads ``path`` sees the old content or the new one, never a part, also after a kill
     or a power cut.
+
+    Raises
+    ------
+    DataError
+        If the file cannot be written, because the disk is full for instance; names it.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         with temporary.open("rb") as handle:
             os.fsync(handle.fileno())
         temporary.replace(path)
+    except NaslidError:
+        raise
+    except OSError as error:
+        raise DataError(f"cannot write {path}: {error.strerror or error}") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 def append_json_line(path: Path, data: Mapping[str, Any]) -> None:
@@ -120,16 +130,24 @@ def append_json_line(path: Path, data: Mapping[str, Any]) -> None:
 
     A line that a kill cut short is dropped first, so that it never runs into the next. Several
     processes may append to one file.
+
+    Raises
+    ------
+    DataError
+        If the file cannot be written; names it.
     """
-    with path.open("ab+") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        size = handle.seek(0, os.SEEK_END)
-        if size:
-            handle.seek(size - 1)
-            if handle.read(1) != _NEWLINE:
-                handle.truncate(path.read_bytes().rfind(_NEWLINE) + 1)
-        handle.write(json.dumps(data, allow_nan=False).encode() + _NEWLINE)
-        handle.flush()  # before the lock goes
+    try:
+        with path.open("ab+") as handle:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            size = handle.seek(0, os.SEEK_END)
+            if size:
+                handle.seek(size - 1)
+                if handle.read(1) != _NEWLINE:
+                    handle.truncate(path.read_bytes().rfind(_NEWLINE) + 1)
+            handle.write(json.dumps(data, allow_nan=False).encode() + _NEWLINE)
+            handle.flush()  # before the lock goes
+    except OSError as error:
+        raise DataError(f"cannot write {path}: {error.strerror or error}") from error
 
 
 def read_json_lines(path: Path) -> list[dict[str, Any]]:

@@ -10,10 +10,18 @@ from naslid_toolkit.cli.search import add_setting_options, composed_config
 from naslid_toolkit.errors import ConfigError
 from naslid_toolkit.evaluation.benchmark import ReferenceTable
 from naslid_toolkit.progress import ProgressDisplay
-from naslid_toolkit.report import study_lines, study_table
 from naslid_toolkit.runtime import generator, replacing
 from naslid_toolkit.search.config import RunConfig, load_truth, read_preset
-from naslid_toolkit.search.study import ARMS, FIRST_ARM, Study, judge_study, load_study, run_study
+from naslid_toolkit.search.study import (
+    ARMS,
+    FIRST_ARM,
+    Study,
+    judge_study,
+    load_study,
+    run_study,
+    separability,
+)
+from naslid_toolkit.tables import separability_tables, study_costs, study_lines, study_table
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -46,10 +54,15 @@ def _compare(options: argparse.Namespace) -> int:
         study = _run(options, base, truth)
     first = FIRST_ARM if FIRST_ARM in options.arms else options.arms[0]
     table = judge_study(study, truth, first=first, seed=0)
-    steps = study.costs["steps"].iloc[0]
-    print_frame(study_table(study, table, truth), f"Equal budget: {steps:,} optimiser steps each")
+    print_frame(study_table(study, table, truth), "Ranking at equal budget")
+    print_frame(study_costs(study, table, first), f"{first} against the others, and what they cost")
     for line in study_lines(table, first, truth):
         say(line)
+    measured = [arm for arm in ("lid", "gradient") if arm in options.arms]
+    if len(measured) == 2:  # the paper's comparison
+        by_edge, stable = separability_tables(*separability(options.out, arms=measured))
+        print_frame(by_edge, "Variance of the cosines of all pairs of operations, root")
+        print_frame(stable, "Share of resampled contexts with the same split, root")
     if options.csv:
         with replacing(Path(options.csv)) as temporary:
             table.to_csv(temporary, index=False)

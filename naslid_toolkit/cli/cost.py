@@ -9,10 +9,10 @@ from naslid_toolkit.cli.results import print_frame, say
 from naslid_toolkit.errors import ConfigError
 from naslid_toolkit.partition.cost import compare_costs
 from naslid_toolkit.progress import ProgressDisplay
-from naslid_toolkit.report import cost_table
 from naslid_toolkit.runtime import replacing
 from naslid_toolkit.search.steps import resolve_device
 from naslid_toolkit.space.nasbench201 import nasbench201
+from naslid_toolkit.tables import cost_table
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

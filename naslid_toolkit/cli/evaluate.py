@@ -18,10 +18,11 @@ from naslid_toolkit.evaluation.benchmark import (
 )
 from naslid_toolkit.evaluation.panel import BENCHMARK, PICKS, Evaluation, evaluate
 from naslid_toolkit.evaluation.priors import combine
-from naslid_toolkit.report import panel_lines, panel_table, pick_line, write_panel
+from naslid_toolkit.report import pick_line, write_panel
 from naslid_toolkit.runtime import replacing
 from naslid_toolkit.search.config import load_truth
 from naslid_toolkit.search.result import FewShotRun, load_run
+from naslid_toolkit.tables import panel_lines, panel_table
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

@@ -2,13 +2,17 @@
 
 import argparse
 import json
+import multiprocessing
 import signal
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any, Final, get_args
+
+import torch
 
 from naslid_toolkit.cli.results import print_summary, say
 from naslid_toolkit.datasets import ImageTask
@@ -44,6 +48,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--levels", type=int, metavar="N", help="splits on the way to a leaf")
     add("--seed", type=int, metavar="N", help="seed of everything random (default: 0)")
     add("--device", default="auto", metavar="DEVICE", help="auto (default), cpu or cuda")
+    add(
+        "--workers",
+        type=int,
+        default=1,
+        metavar="N",
+        help="processes to train, measure and score in (default: 1, this one)",
+    )
     add("--out", metavar="RUN", help="folder of the run (default: a new one below runs/)")
     add("--resume", action="store_true", help="continue the run in --out")
     add("-q", "--quiet", action="store_true", help="no progress, only the result")
@@ -74,7 +85,10 @@ def _search(options: argparse.Namespace) -> int:
     out = Path(options.out) if options.out else _free_folder(Path("runs"))
     task = load_task(config)
     truth = load_truth(config)
+    if options.workers < 1:
+        raise ConfigError(f"--workers must be at least 1, got {options.workers}")
     with (
+        worker_processes(options.workers) as executor,
         _cancellable() as cancelled,
         ProgressDisplay(quiet=options.quiet, total_steps=_total_steps(config, task)) as show,
     ):
@@ -87,11 +101,12 @@ def _search(options: argparse.Namespace) -> int:
         try:
             run = few_shot_search(
                 config,
-                task,
+                task if executor is None else None,  # workers load the images themselves
                 architectures=None if truth is None else truth.accuracy.index,
                 out=out,
                 resume=options.resume,
                 device=options.device,
+                executor=executor,
                 on_event=on_event,
             )
         except SearchCancelledError:
@@ -103,6 +118,19 @@ def _search(options: argparse.Namespace) -> int:
     print_summary(run, truth)
     say(f"Report: {write_report(out, reference=truth)}")
     return 0
+
+
+@contextmanager
+def worker_processes(count: int) -> Iterator[Executor | None]:
+    """Give an executor of fresh processes with one thread each; None for a single worker."""
+    if count == 1:
+        yield None
+        return
+    fresh = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(
+        count, mp_context=fresh, initializer=torch.set_num_threads, initargs=(1,)
+    ) as pool:
+        yield pool
 
 
 def _search_config(options: argparse.Namespace) -> RunConfig:

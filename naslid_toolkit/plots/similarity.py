@@ -1,5 +1,6 @@
 """Similarity matrices of the operations of each edge that could be split."""
 
+import itertools
 import math
 from dataclasses import dataclass
 
@@ -13,12 +14,12 @@ from naslid_toolkit.space.search_space import SearchSpace
 
 @dataclass(frozen=True, slots=True)
 class SimilarityCells:
-    """One matrix, its operations ordered by group; ``boundary`` operations are in the first."""
+    """One matrix, its operations ordered by group; groups end after ``boundaries`` operations."""
 
     title: str
     labels: tuple[str, ...]
     values: tuple[tuple[float, ...], ...]
-    boundary: int
+    boundaries: tuple[int, ...]
     chosen: bool
 
 
@@ -28,15 +29,15 @@ def similarity_cells(split: Split, space: SearchSpace) -> tuple[SimilarityCells,
 
 
 def _cells(candidate: EdgeCandidate, space: SearchSpace, *, chosen: bool) -> SimilarityCells:
-    first, second = candidate.grouping.groups
-    order = (*first, *second)
+    groups = candidate.grouping.groups
+    order = tuple(itertools.chain.from_iterable(groups))
     mark = "★ " if chosen else ""
     name = space.edge_name(candidate.edge)
     return SimilarityCells(
         title=f"{mark}edge {name}, score {candidate.grouping.score:.3f}",
         labels=tuple(short(candidate.operations[i]) for i in order),
         values=tuple(tuple(float(candidate.similarity[i, j]) for j in order) for i in order),
-        boundary=len(first),
+        boundaries=tuple(itertools.accumulate(map(len, groups)))[:-1],
         chosen=chosen,
     )
 
@@ -46,7 +47,7 @@ def plot_similarity(
 ) -> go.Figure:
     """Draw the similarity matrix of every candidate edge; a star marks the chosen one.
 
-    Lines separate the two groups found on each edge.
+    Lines separate the groups found on each edge.
 
     Parameters
     ----------
@@ -70,11 +71,12 @@ def plot_similarity(
     for i, cell in enumerate(cells):
         place = {"row": i // columns + 1, "col": i % columns + 1}
         figure.add_trace(_heatmap(cell), **place)
-        middle = cell.boundary - 0.5
-        for line in ({"x0": middle, "x1": middle}, {"y0": middle, "y1": middle}):
-            ends = {"x0": -0.5, "x1": len(cell.labels) - 0.5, "y0": -0.5}
-            ends |= {"y1": len(cell.labels) - 0.5, **line}
-            figure.add_shape(type="line", line={"color": "white", "width": 3}, **ends, **place)
+        for boundary in cell.boundaries:
+            middle = boundary - 0.5
+            for line in ({"x0": middle, "x1": middle}, {"y0": middle, "y1": middle}):
+                ends = {"x0": -0.5, "x1": len(cell.labels) - 0.5, "y0": -0.5}
+                ends |= {"y1": len(cell.labels) - 0.5, **line}
+                figure.add_shape(type="line", line={"color": "white", "width": 3}, **ends, **place)
     figure.update_yaxes(autorange="reversed")
     figure.update_layout(coloraxis={"colorscale": SEQUENTIAL, "colorbar": {"title": "similarity"}})
     return finish(figure, title=title, height=330 * rows + 90)

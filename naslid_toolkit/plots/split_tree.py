@@ -51,7 +51,8 @@ def _place(
         x = sum(places) / len(places)
         chosen = node.split.chosen
         edge = node.space.edge_name(chosen.edge)
-        label = f"<b>{node.name}</b><br>{size}<br>split edge {edge}"
+        hand = " by hand" if node.split.by_hand else ""
+        label = f"<b>{node.name}</b><br>{size}<br>split edge {edge}{hand}"
     short_branch = tuple(short(operation) for operation in branch)
     found.append(TreeNode(node.name, parent, x, node.level, label, short_branch, not node.children))
     return x, leaves

@@ -10,12 +10,14 @@ import pandas as pd
 import torch
 
 from naslid_toolkit.datasets import ImageTask
-from naslid_toolkit.errors import ConfigError, nearest_name
+from naslid_toolkit.errors import ConfigError, DataError, nearest_name
 from naslid_toolkit.evaluation.baselines import trivial_scores
 from naslid_toolkit.evaluation.benchmark import ReferenceTable
 from naslid_toolkit.evaluation.panel import BENCHMARK
 from naslid_toolkit.evaluation.ranking import dense_ranks, tau_b
 from naslid_toolkit.lid.bootstrap import holm
+from naslid_toolkit.partition.similarity import SIMILARITIES, cosine_similarity
+from naslid_toolkit.partition.stability import context_stability, similarity_variances
 from naslid_toolkit.runtime import Event, OnEvent, WorkDone, ignore_event
 from naslid_toolkit.search.config import RunConfig, merged, mode_settings
 from naslid_toolkit.search.few_shot import few_shot_search
@@ -181,18 +183,33 @@ def _file_name(arm: str) -> str:
 
 
 def load_study(out: str | Path, *, arms: Sequence[str] = tuple(ARMS)) -> Study:
-    """Return a study from its folder: all seeds that are finished for every arm."""
-    found: dict[tuple[str, int], FewShotRun] = {}
+    """Return a study from its folder: all seeds that are finished for every arm.
+
+    Raises
+    ------
+    DataError
+        If there is no such seed, or a file is damaged.
+    """
+    return _collected({key: load_run(path) for key, path in _folders(out, arms).items()})
+
+
+def _folders(out: str | Path, arms: Sequence[str]) -> dict[tuple[str, int], Path]:
+    """Return the finished runs of the seeds that are finished for every arm."""
+    found: dict[tuple[str, int], Path] = {}
     for arm in arms:
         prefix = f"{_file_name(arm)}-seed"
         for folder in sorted(Path(out).glob(f"{prefix}*")):
             if (folder / "scores.parquet").exists():
-                found[arm, int(folder.name.removeprefix(prefix))] = load_run(folder)
+                found[arm, int(folder.name.removeprefix(prefix))] = folder
     seeds = {seed for _, seed in found if all((arm, seed) in found for arm in arms)}
-    return _collected({key: run for key, run in found.items() if key[1] in seeds})
+    if not seeds:
+        raise DataError(f"{out} holds no seed that is finished for all of {', '.join(arms)}")
+    return {key: folder for key, folder in found.items() if key[1] in seeds}
 
 
 def _collected(runs: Mapping[tuple[str, int], FewShotRun]) -> Study:
+    arms = list(dict.fromkeys(arm for arm, _ in runs))
+    runs = {key: runs[key] for key in sorted(runs, key=lambda key: (arms.index(key[0]), key[1]))}
     scores = {key: run.scores[FEW_SHOT] for key, run in runs.items()}
     costs, splits = [], []
     for (arm, seed), run in runs.items():
@@ -212,6 +229,56 @@ def _collected(runs: Mapping[tuple[str, int], FewShotRun]) -> Study:
         splits.append(frame.assign(arm=arm, seed=seed))
     whole = pd.concat(splits, ignore_index=True)[["arm", "seed", "node", "edge", "groups", "score"]]
     return Study(pd.DataFrame(scores), pd.DataFrame(costs), whole)
+
+
+def separability(
+    out: str | Path, *, arms: Sequence[str] = (FIRST_ARM, "gradient"), seed: int = 0
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Say how clearly criteria told the operations of the whole space apart, in a study.
+
+    The arms measured the same warmed-up supernet of each seed on the same images and paths.
+
+    Parameters
+    ----------
+    out
+        The folder of the study.
+    arms
+        Arms whose criterion measures a supernet.
+    seed
+        Seed of the resamples of contexts.
+
+    Returns
+    -------
+    tuple of pandas.DataFrame
+        Variances of the pairwise similarities, one row an arm, seed and edge: ``arm``,
+        ``seed``, ``edge``, ``cosine`` (comparable between arms) and ``own`` (by the arm's own
+        similarity); and one row an arm and seed: ``arm``, ``seed``, ``edge`` (that is split),
+        ``same_edge``, ``same_groups``, ``same_split``, shares of 200 resamples of the contexts.
+    """
+    variances, stabilities = [], []
+    for (arm, number), folder in _folders(out, arms).items():
+        run = load_run(folder)
+        settings, evidence = run.config.split, run.evidence["root"]
+        own = SIMILARITIES[settings.similarity]
+        columns = {
+            "cosine": similarity_variances(evidence, cosine_similarity),
+            "own": similarity_variances(evidence, own),
+        }
+        frame = pd.DataFrame(columns).rename_axis("edge").reset_index()
+        frame["edge"] = frame["edge"].map(run.tree.space.edge_name)
+        variances.append(frame.assign(arm=arm, seed=number))
+        found = context_stability(evidence, similarity=own, grouping=settings.grouping, seed=seed)
+        stabilities.append(
+            {
+                "arm": arm,
+                "seed": number,
+                "edge": run.tree.space.edge_name(found.split.edge),
+                "same_edge": found.same_edge,
+                "same_groups": found.same_groups,
+                "same_split": found.same_split,
+            }
+        )
+    return pd.concat(variances, ignore_index=True), pd.DataFrame(stabilities)
 
 
 def judge_study(

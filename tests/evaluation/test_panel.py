@@ -14,12 +14,12 @@ from naslid_toolkit.evaluation.panel import BENCHMARK, evaluate
 from naslid_toolkit.evaluation.priors import combine, cross_fit
 from naslid_toolkit.evaluation.ranking import bootstrap_taus, tau_b
 from naslid_toolkit.plots.evaluation import plot_audit, plot_evaluation
-from naslid_toolkit.report import panel_lines, panel_table
 from naslid_toolkit.space.nasbench201 import (
     canonical_cell,
     format_architecture,
     parse_architecture,
 )
+from naslid_toolkit.tables import panel_lines, panel_table
 from tests.conftest import shared_file
 
 PUBLISHED = [0.587, 0.637, 0.671, 0.642, 0.711, 0.743, 0.695, 0.745]

@@ -3,8 +3,8 @@ import torch
 
 from naslid_toolkit.errors import ConfigError
 from naslid_toolkit.partition.cost import allocated_peak, compare_costs, sweep_cost
-from naslid_toolkit.report import cost_table
 from naslid_toolkit.supernet.network import Skeleton
+from naslid_toolkit.tables import cost_table
 
 CPU = torch.device("cpu")
 

@@ -82,7 +82,7 @@ def test_matrices_are_ordered_by_group(space):
     assert len(chosen) == 1
     assert chosen[0].title.startswith(f"★ edge {space.edge_name(split.edge)}")
     first = split.chosen.grouping.groups[0]
-    assert chosen[0].boundary == len(first)
+    assert chosen[0].boundaries == (len(first),)
     matrix = split.chosen.similarity
     order = [i for group in split.chosen.grouping.groups for i in group]
     assert torch.equal(torch.tensor(chosen[0].values), matrix[order][:, order].float())

@@ -4,7 +4,6 @@ import os
 import signal
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from multiprocessing import get_context
-from pathlib import Path
 
 import pytest
 
@@ -71,18 +70,15 @@ def test_a_dask_cluster_gives_the_same_numbers(tmp_path, config, serial):
     assert_same_numbers(serial, tmp_path / "run")
 
 
-def die_once(folder: str, number: int) -> int:
-    """Die by SIGKILL in the middle of the third task, the first time."""
-    marker = Path(folder) / "died"
-    if number == 2 and not marker.exists():
-        marker.touch()
+def die(number: int) -> int:
+    """Die by SIGKILL in the third task."""
+    if number == 2:
         os.kill(os.getpid(), signal.SIGKILL)
-    (Path(folder) / f"{number}.{os.getpid()}").touch()
     return number
 
 
-def test_a_dead_worker_is_reported(tmp_path):
-    work = {number: (die_once, str(tmp_path), number) for number in range(4)}
+def test_a_dead_worker_is_reported():
+    work = {number: (die, number) for number in range(4)}
 
     with processes(1) as executor, pytest.raises(WorkerError, match="died in the middle of task"):
         list(finished(executor, work))

@@ -1,0 +1,209 @@
+"""Results as tables of text: of an evaluation, a study of criteria, and measured costs."""
+
+from typing import Final
+
+import pandas as pd
+from scipy import stats
+
+from naslid_toolkit.evaluation.benchmark import ReferenceTable
+from naslid_toolkit.evaluation.panel import Evaluation
+from naslid_toolkit.search.study import Study
+
+_LEVEL: Final = 0.05  # of significance, after Holm's adjustment
+
+
+def panel_table(evaluation: Evaluation) -> pd.DataFrame:
+    """Return an evaluation as one table of text: methods, baselines, then the labels' ceilings."""
+    rows = []
+    picks = evaluation.picks
+    for method, part in evaluation.correlations.groupby("method", sort=False):
+        name = f"{method} (untrained)" if part["baseline"].iloc[0] else str(method)
+        row = {"method": name, **_tau_cells(part)}
+        row["Spearman"] = f"{part['spearman'].iloc[0]:.3f}"
+        for pick in picks[picks["method"] == method].itertuples(index=False):
+            label = "pick" if pick.k == 1 else f"best of {pick.k}"
+            row[label] = f"{pick.accuracy:.4f}"
+        rows.append(row)
+    for method, part in evaluation.ceilings.groupby("method", sort=False):
+        rows.append({"method": f"ceiling: {method}", **_tau_cells(part)})
+    return pd.DataFrame(rows).fillna("")
+
+
+def _tau_cells(part: pd.DataFrame) -> dict[str, str]:
+    cells = {}
+    for row in part.itertuples(index=False):
+        name = "tau, all" if row.top == 1 else f"top {row.top:.0%}"
+        cells[name] = f"{row.tau:.3f} [{row.low:.3f}, {row.high:.3f}]"
+    return cells
+
+
+def panel_lines(evaluation: Evaluation) -> list[str]:
+    """Return the protocol of an evaluation, its tests and its intervals over label seeds."""
+    protocol = evaluation.protocol
+    lines = [
+        f"{protocol['architectures']} architectures, labels: mean over {protocol['seeds']} "
+        f"seed(s); isomorphic cells: {protocol['isomorphic']}. Brackets: 95 % bootstrap over "
+        f"architectures, {protocol['resamples']} resamples. 'best of' k lets the reference choose "
+        f"among the k largest scores: an oracle."
+    ]
+    whole = evaluation.correlations[evaluation.correlations["top"] == 1]
+    known = whole[~whole["baseline"] & whole["seed_low"].notna()]
+    lines += [
+        f"Over the seeds of the labels tau of {row.method} varies within "
+        f"[{row.seed_low:.3f}, {row.seed_high:.3f}]."
+        for row in known.itertuples(index=False)
+    ]
+    lines += [
+        f"{row.method} minus {row.against}: {row.difference:+.3f} in tau, paired 95 % interval "
+        f"[{row.low:+.3f}, {row.high:+.3f}], p = {row.p_holm:.3g} (Holm)."
+        for row in evaluation.differences.itertuples(index=False)
+    ]
+    return lines
+
+
+def study_table(study: Study, judged: pd.DataFrame, reference: ReferenceTable) -> pd.DataFrame:
+    """Return how the arms of a study rank, as one table of text, the largest tau first.
+
+    Parameters
+    ----------
+    study
+        The arms' scores and costs.
+    judged
+        What :func:`~naslid_toolkit.search.study.judge_study` says of it.
+    reference
+        Reference accuracies, for those of the picks.
+    """
+    picks = study.costs.assign(pick=study.costs["pick"].map(reference.accuracy))
+    accuracy = picks.groupby("arm")["pick"].mean()
+    rows = []
+    for arm in _by_tau(judged):
+        row = {"criterion": arm}
+        for part in judged[judged["arm"] == arm].itertuples(index=False):
+            name = "tau, all" if part.top == 1 else f"top {part.top:.0%}"
+            row[name] = f"{part.tau:.3f} [{part.low:.3f}, {part.high:.3f}]"
+            if part.top == 1:
+                row["sd"] = f"{part.sd:.3f}".replace("nan", "")
+        row["pick"] = f"{accuracy[arm]:.4f}" if arm in accuracy.index else ""
+        rows.append(row)
+    return pd.DataFrame(rows).fillna("")
+
+
+def study_costs(study: Study, judged: pd.DataFrame, first: str) -> pd.DataFrame:
+    """Return the paired tests of a study and what each arm cost, as one table of text."""
+    columns = ["steps", "leaves", "train_seconds", "split_seconds"]
+    means = study.costs.groupby("arm")[columns].mean().T.to_dict()
+    tests = judged[judged["top"] == 1].set_index("arm").T.to_dict()
+    rows = []
+    for arm in _by_tau(judged):
+        tested = tests[arm]
+        row = {"criterion": arm, f"{first} minus it": "", "p (Holm)": ""}
+        if arm != first:
+            interval = f"[{tested['difference_low']:+.3f}, {tested['difference_high']:+.3f}]"
+            row[f"{first} minus it"] = f"{tested['difference']:+.3f} {interval}"
+            row["p (Holm)"] = f"{tested['p_holm']:.2g}"
+        if arm in means:
+            cost = means[arm]
+            row |= {"steps": f"{cost['steps']:,.0f}", "leaves": f"{cost['leaves']:.0f}"}
+            row |= {"training s": f"{cost['train_seconds']:.0f}"}
+            row |= {"splitting s": f"{cost['split_seconds']:.1f}"}
+        rows.append(row)
+    return pd.DataFrame(rows).fillna("")
+
+
+def study_lines(judged: pd.DataFrame, first: str, reference: ReferenceTable) -> list[str]:
+    """Return the protocol of a study and the place of its first arm."""
+    whole = judged[judged["top"] == 1]
+    trained = whole[~whole["arm"].str.contains("untrained")].sort_values("tau", ascending=False)
+    place = trained["arm"].tolist().index(first) + 1
+    own = trained.iloc[place - 1]
+    tests = trained[trained["arm"] != first]
+    beaten = tests[(tests["p_holm"] < _LEVEL) & (tests["difference"] > 0)]["arm"].tolist()
+    better = tests[(tests["p_holm"] < _LEVEL) & (tests["difference"] < 0)]["arm"].tolist()
+    return [
+        f"{first}: place {place} of {len(trained)} trained methods (tau {own['tau']:.3f}); "
+        f"better at 5 % (Holm) than: {', '.join(beaten) or 'none'}; "
+        f"worse than: {', '.join(better) or 'none'}.",
+        f"{own['architectures']} architectures, reference {reference.column} of "
+        f"{reference.source} ({reference.rows} label seeds). Means over {own['seeds']} seeds; "
+        f"brackets: 95 % bootstrap over architectures and seeds together; sd: between seeds.",
+    ]
+
+
+def cost_table(costs: pd.DataFrame) -> pd.DataFrame:
+    """Return measured costs of sweeps as one table of text.
+
+    Parameters
+    ----------
+    costs
+        As :func:`~naslid_toolkit.partition.cost.compare_costs` gives them.
+    """
+    about = costs["scaled"].map({True: "~", False: ""})
+    return pd.DataFrame(
+        {
+            "other edges": costs["others"].map({"path": "single path", "all": "full supernet"}),
+            "pixels": costs["pixels"].astype(str),
+            "batch": costs["batch"].astype(str),
+            "measured": costs["criterion"],
+            "MB": about + costs["megabytes"].map("{:,.1f}".format),
+            "share": costs["share"].map("{:.1%}".format),
+            "seconds": about + costs["seconds"].map("{:,.1f}".format),
+        }
+    )
+
+
+def separability_tables(
+    variances: pd.DataFrame, stabilities: pd.DataFrame
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return how clearly criteria separate operations, as two tables of text.
+
+    Parameters
+    ----------
+    variances, stabilities
+        As :func:`~naslid_toolkit.search.study.separability` gives them.
+
+    Returns
+    -------
+    tuple of pandas.DataFrame
+        Variance of the cosines by edge and arm, and shares of resamples, each as mean over
+        seeds with 95 % interval (Student's t over seeds).
+    """
+    rows = []
+    for edge, part in variances.groupby("edge", sort=False):
+        by_arm = part.groupby("arm", sort=False)["cosine"]
+        rows.append({"edge": str(edge), **{str(a): _mean_text(v, 5) for a, v in by_arm}})
+    stable = []
+    for arm, part in stabilities.groupby("arm", sort=False):
+        shares = {
+            name: _mean_text(part[name], 2) for name in ("same_edge", "same_groups", "same_split")
+        }
+        stable.append({"criterion": str(arm), "edges split": ", ".join(part["edge"]), **shares})
+    return pd.DataFrame(rows), pd.DataFrame(stable)
+
+
+def _mean_text(values: pd.Series, digits: int) -> str:
+    """Return the mean over seeds with its 95 % interval."""
+    mean, count = float(values.mean()), len(values)
+    if count < 2:
+        return f"{mean:.{digits}f}"
+    half = float(stats.t.ppf(0.975, count - 1) * values.std(ddof=1) / count**0.5)
+    return f"{mean:.{digits}f} ± {half:.{digits}f}"
+
+
+def markdown(frame: pd.DataFrame) -> str:
+    """Return a table of text in Markdown.
+
+    Examples
+    --------
+    >>> print(markdown(pd.DataFrame({"a": ["x"], "b": ["1"]})))
+    | a | b |
+    | --- | --- |
+    | x | 1 |
+    """
+    rows = [list(map(str, frame)), ["---"] * len(frame.columns)]
+    rows += [[str(v).replace("|", "\\|") for v in row] for row in frame.itertuples(index=False)]
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+
+
+def _by_tau(judged: pd.DataFrame) -> list[str]:
+    whole = judged[judged["top"] == 1].sort_values("tau", ascending=False)
+    return [str(arm) for arm in whole["arm"]]

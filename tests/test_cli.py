@@ -317,3 +317,62 @@ def test_bars_are_shown_in_a_terminal(tmp_path):
     assert "all training" in text
     assert re.search(r"\d+/84", text)
     assert "left" in text
+
+
+def test_a_split_by_hand_trains_only_what_changes(searched, tmp_path, capsys):
+    folder, new = searched[0], tmp_path / "new"
+    operations = ["none,skip_connect", "nor_conv_1x1"]
+
+    status = main(
+        ["override", str(folder), "--edge", "1-3", "--groups", *operations, "--out", str(new)]
+    )
+
+    out = capsys.readouterr().out
+    assert status == 0
+    assert "To train: root-0, root-1, root-2" in out
+    assert f"naslid search --resume --out {new}" in out.replace("\n", " ")
+    assert main(["search", "--resume", "--out", str(new), "-q"]) == 0
+    run = load_run(new)
+    assert [len(leaf.space.allowed[4]) for leaf in run.tree.leaves] == [2, 1, 2]
+    assert run.tree.split.by_hand
+    assert "by hand" in (new / "report.html").read_text()
+    capsys.readouterr()
+    for extra, message in (
+        (["--edge", "1-9"], "no edge '1-9'"),
+        (["--node", "root-0"], "is a leaf; name an edge"),
+        (["--edge", "0-1"], "do not partition"),
+    ):
+        groups = [
+            "--groups",
+            "nor_conv_1x1,x" if "0-1" in extra else "none",
+            "--out",
+            str(tmp_path / "b"),
+        ]
+        assert main(["override", str(folder), *extra, *groups]) == 2
+        assert message in capsys.readouterr().err
+
+
+def test_several_processes_give_the_same_run(searched, tmp_path, capsys):
+    arguments = ["search", *FAST, "--workers", "2", "--out", str(tmp_path / "run"), "-q"]
+
+    assert main(arguments) == 0
+
+    one, other = load_run(searched[0]), load_run(tmp_path / "run")
+    assert one.scores.equals(other.scores)
+    assert one.tree.to_dict() == other.tree.to_dict()
+    capsys.readouterr()
+    assert main(["search", "--workers", "0", "--out", str(tmp_path / "none")]) == 2
+    assert "--workers must be at least 1" in capsys.readouterr().err
+
+
+def test_costs_are_measured_from_the_command_line(tmp_path, capsys):
+    small = ["--channels", "4", "--cells", "1", "--pixels", "8", "--batches", "8"]
+
+    assert main(["compare-cost", *small, "--csv", str(tmp_path / "costs.csv"), "-q"]) == 0
+
+    captured = capsys.readouterr()
+    assert "up to 86 %" in captured.out.replace("\n", " ")
+    assert captured.err == ""
+    assert set(pd.read_csv(tmp_path / "costs.csv")["criterion"]) >= {"lid", "gradient"}
+    assert main(["compare-cost", "--batches", "2"]) == 2
+    assert main(["compare-cost", "--cells", "0"]) == 2

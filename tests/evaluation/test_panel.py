@@ -102,8 +102,11 @@ def test_a_score_may_be_minus_infinity():
 
 def test_the_labels_that_ship_are_reliable(truth):
     assert len(truth.accuracy) == 6461
+    assert truth.rows == 4
     assert reliability(truth.seeds).full >= 0.75
-    assert separation(truth.seeds).best == 64
+    best = separation(truth.seeds)
+    assert best.best == 64
+    assert best.gain > best.error
 
 
 def test_the_panel_holds_what_scipy_says(judged, truth):

@@ -1,6 +1,7 @@
 """The summary of a run: a table, and one self-contained HTML page."""
 
 import html
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
@@ -10,7 +11,7 @@ import plotly.graph_objects as go
 import tomli_w
 
 from naslid_toolkit.evaluation.benchmark import ReferenceTable
-from naslid_toolkit.evaluation.panel import Evaluation
+from naslid_toolkit.evaluation.panel import Evaluation, accuracy_of
 from naslid_toolkit.evaluation.ranking import tau_difference
 from naslid_toolkit.partition.split import Split
 from naslid_toolkit.partition.tree import SplitTree
@@ -124,9 +125,10 @@ def pick_line(run: FewShotRun, reference: ReferenceTable | None) -> str:
 def _reference_of(architecture: str, reference: ReferenceTable | None) -> str:
     if reference is None:
         return ""
-    if architecture not in reference.accuracy.index:
+    accuracy = accuracy_of(reference, architecture)
+    if math.isnan(accuracy):
         return ", not in the reference table"
-    return f", reference accuracy {reference.accuracy[architecture]:.3f}"
+    return f", reference accuracy {accuracy:.3f}"
 
 
 def write_report(folder: str | Path, *, reference: ReferenceTable | None = None) -> Path:

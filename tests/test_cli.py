@@ -13,6 +13,7 @@ import pytest
 from naslid_toolkit import __version__
 from naslid_toolkit.cli import main
 from naslid_toolkit.evaluation.benchmark import digits_truth_path, load_reference
+from naslid_toolkit.evaluation.panel import accuracy_of
 from naslid_toolkit.search.result import load_run
 
 FAST = ["--preset", "tiny", "--set", "sample=6", "--set", "evolution.evaluations=4"]
@@ -376,3 +377,18 @@ def test_costs_are_measured_from_the_command_line(tmp_path, capsys):
     assert set(pd.read_csv(tmp_path / "costs.csv")["criterion"]) >= {"lid", "gradient"}
     assert main(["compare-cost", "--batches", "2"]) == 2
     assert main(["compare-cost", "--cells", "0"]) == 2
+
+
+def test_a_hierarchical_search_names_one_architecture(tmp_path, capsys):
+    fast = ["--preset", "tiny", "--set", "split.contexts=1", "--distillation", "0.5"]
+    arguments = ["hierarchical", *fast, "--out", str(tmp_path / "hep"), "-q"]
+
+    assert main([*arguments, "--csv", str(tmp_path / "table.csv")]) == 0
+
+    table = pd.read_csv(tmp_path / "table.csv")
+    truth = load_reference(digits_truth_path())
+    assert table["accuracy"][0] == pytest.approx(
+        accuracy_of(truth, table["architecture"][0]), nan_ok=True
+    )
+    assert table["architecture"][0] in capsys.readouterr().out
+    assert main(["hierarchical", "--seeds", "0", "--out", str(tmp_path / "x")]) == 2

@@ -7,7 +7,16 @@ from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 import naslid_toolkit
-from naslid_toolkit.cli import compare, cost, evaluate, override, results, search, truth
+from naslid_toolkit.cli import (
+    compare,
+    cost,
+    evaluate,
+    hierarchical,
+    override,
+    results,
+    search,
+    truth,
+)
 from naslid_toolkit.errors import NaslidError, nearest_name
 
 _COMMANDS = (
@@ -17,6 +26,7 @@ _COMMANDS = (
     ("compare-cost", cost.add_options, "measure memory and time of LID and of gradients"),
     ("report", results.add_report_options, "write one HTML page about a run"),
     ("split", results.add_split_options, "split a node of a run anew, with other choices"),
+    ("hierarchical", hierarchical.add_options, "narrow the space node by node (HEP-NAS)"),
     ("override", override.add_options, "split a node by hand and train only what changes"),
     ("truth", truth.add_options, "make, import and examine tables of reference accuracies"),
 )

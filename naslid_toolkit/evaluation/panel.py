@@ -181,6 +181,18 @@ def evaluate(
     )
 
 
+def accuracy_of(table: ReferenceTable, architecture: str) -> float:
+    """Return the reference accuracy of an architecture, or of the one that stands for its class.
+
+    NaN where the table has neither.
+    """
+    name = architecture
+    if table.one_per_cell and name not in table.accuracy.index:
+        cell = _cell(name)
+        name = next((str(n) for n in table.accuracy.index if _cell(str(n)) == cell), name)
+    return float(table.accuracy.get(name, float("nan")))
+
+
 def _check(fractions: Sequence[float], picks: Sequence[int]) -> None:
     wrong = [top for top in fractions if not 0 < top <= 1]
     if wrong or not fractions:

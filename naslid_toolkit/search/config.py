@@ -32,11 +32,21 @@ MODE_OF: Final[Mapping[str, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class NetworkConfig:
-    """Size of the supernet: channels of the first stage, cells a stage, affine batch norm."""
+    """Size of the supernet.
+
+    Parameters
+    ----------
+    channels, cells, affine
+        Channels of the first stage, cells a stage, learnt scale and shift of batch norm.
+    copies
+        Above 1: the later cells exist so many times, one for each range of convolutions
+        (:class:`~naslid_toolkit.supernet.decomposed.DecomposedSupernet`); needs ``levels = 0``.
+    """
 
     channels: int = 16
     cells: int = 5
     affine: bool = False
+    copies: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +131,11 @@ class RunConfig:
         edges = len(self.search_space().edges)
         if not 0 <= self.levels <= edges:
             raise ConfigError(f"levels must lie between 0 and {edges}, got {self.levels}")
+        if self.network.copies != 1 and (self.levels or not 2 <= self.network.copies <= 4):
+            raise ConfigError(
+                f"a decomposed supernet has 2 to 4 copies and no levels, got "
+                f"{self.network.copies} copies and {self.levels} levels"
+            )
         if self.sample < 3:
             raise ConfigError(f"sample must be at least 3, got {self.sample}")
         rest = self.training.epochs - self.warmup_epochs

@@ -27,6 +27,7 @@ from naslid_toolkit.search.reuse import SINGLE, Chain, Donors
 from naslid_toolkit.search.storage import RunStore, StoredCheckpoint
 from naslid_toolkit.space.nasbench201 import parse_architecture
 from naslid_toolkit.space.search_space import SearchSpace
+from naslid_toolkit.supernet.decomposed import DecomposedSupernet
 from naslid_toolkit.supernet.network import Supernet
 from naslid_toolkit.supernet.training import train
 
@@ -117,8 +118,11 @@ class Steps:
 
     def supernet(self, space: SearchSpace) -> Supernet:
         """Return an untrained supernet of a space."""
-        skeleton = self.config.skeleton(self.task)
-        return Supernet(space, skeleton, seed=self.config.seed).to(self.device)
+        skeleton, seed = self.config.skeleton(self.task), self.config.seed
+        copies = self.config.network.copies
+        if copies == 1:
+            return Supernet(space, skeleton, seed=seed).to(self.device)
+        return DecomposedSupernet(space, skeleton, seed=seed, copies=copies).to(self.device)
 
     def trained(self, name: str, space: SearchSpace) -> Supernet:
         """Return the trained supernet of that name.

@@ -25,7 +25,6 @@ from naslid_toolkit.search.result import FewShotRun, load_run
 from naslid_toolkit.search.reuse import FEW_SHOT
 
 TOPS: Final = (1.0, 0.1, 0.01)
-SINGLE_ARM: Final = "single supernet"
 FIRST_ARM: Final = "lid"
 # The pick of an arm is the best of the sample, so nothing else is searched.
 _QUICK: Final = {"evolution": {"evaluations": 2, "population": 2, "tournament": 1}}
@@ -44,7 +43,9 @@ ARMS: Final[Mapping[str, Mapping[str, Any]]] = {
     "convolution count": _by("convolution_count", "convolution_count"),
     "exhaustive": _by("exhaustive", "exhaustive", levels=1),
     "random": _by("random", "default"),
-    SINGLE_ARM: {"criterion": "random", "levels": 0},  # no split, so the criterion has no part
+    # Without a level nothing is split, so the criterion of the last two has no part.
+    "decomposed": {"criterion": "random", "levels": 0, "network": {"copies": 3}},
+    "single supernet": {"criterion": "random", "levels": 0},
 }
 
 
@@ -97,7 +98,7 @@ def arm_config(base: RunConfig, arm: str, seed: int) -> RunConfig:
         raise ConfigError(f"no arm {arm!r}; {nearest_name(arm, ARMS)}")
     settings = {"single": False, "seed": seed, **ARMS[arm]}
     budget = base.total_epochs
-    if arm == SINGLE_ARM:
+    if settings.get("levels") == 0:
         settings = merged(settings, {"training": {"epochs": budget}})
     elif arm == "exhaustive":
         each = max((budget - base.warmup_epochs) // 5, 1)

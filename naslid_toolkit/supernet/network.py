@@ -190,11 +190,15 @@ class Supernet(nn.Module):
             If the choice is outside the supernet's space.
         """
         plan = _plan(self.space.edges, self._chosen(choice))
-        for block in self.children():
+        for block in self.blocks(choice):
             images = block(images, plan) if isinstance(block, Cell) else block(images)
             if block is self.stem and images.device.type == "cpu":  # pooling 3x faster there
                 images = images.contiguous(memory_format=torch.channels_last)
         return images
+
+    def blocks(self, _choice: Architecture | SearchSpace | None) -> Iterator[nn.Module]:
+        """Go through the blocks that a choice runs, in order."""
+        return self.children()
 
     def _chosen(self, choice: Architecture | SearchSpace | None) -> tuple[tuple[str, ...], ...]:
         if choice is None:

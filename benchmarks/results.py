@@ -12,8 +12,9 @@ import pandas as pd
 
 from naslid_toolkit.evaluation.benchmark import digits_truth_path, load_reference
 from naslid_toolkit.evaluation.labels import reliability
+from naslid_toolkit.search.judging import judge_study, separability, splitting_memory
 from naslid_toolkit.search.result import load_run
-from naslid_toolkit.search.study import FIRST_ARM, judge_study, load_study, separability
+from naslid_toolkit.search.study import FIRST_ARM, load_study
 from naslid_toolkit.tables import (
     cost_table,
     markdown,
@@ -56,13 +57,14 @@ architecture with the largest score (best of all scored:
 
 {lines[0]} {lines[1]}
 
-{markdown(study_costs(study, judged, FIRST_ARM))}
+{markdown(study_costs(study, judged, FIRST_ARM, memory=splitting_memory(folder)))}
 
 `lid (official code)` differs from the others in more than its criterion: the published code's
 path sampling, a Markov chain, also trains its supernets. `exhaustive` splits one edge, drawn by
 chance, into its five operations; `convolution count` splits by the distribution of the number of
 convolutions, a criterion that needs no network. Intervals of three seeds are too narrow by about a
-fifth in the seeds' part. Splitting seconds are wall time on a shared machine.
+fifth in the seeds' part. Splitting: wall time on a shared machine, and the peak of all tensors
+beside weights and images while edges are measured.
 """
 
 

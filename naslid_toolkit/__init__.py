@@ -59,10 +59,11 @@ if TYPE_CHECKING:
     from naslid_toolkit.search.config import RunConfig, load_task, load_truth
     from naslid_toolkit.search.evolution import EvolutionConfig, evolve
     from naslid_toolkit.search.few_shot import few_shot_search
+    from naslid_toolkit.search.judging import judge_study, separability
     from naslid_toolkit.search.result import FewShotRun, load_neighbours, load_run
     from naslid_toolkit.search.reuse import derive_run
     from naslid_toolkit.search.storage import RunStore
-    from naslid_toolkit.search.study import ARMS, judge_study, load_study, run_study, separability
+    from naslid_toolkit.search.study import ARMS, load_study, run_study
     from naslid_toolkit.space.architecture import Architecture
     from naslid_toolkit.space.nasbench201 import (
         format_architecture,
@@ -144,7 +145,7 @@ _HOMES: Final = {
     "format_architecture": "space.nasbench201",
     "generator": "runtime",
     "import_benchmark": "evaluation.importing",
-    "judge_study": "search.study",
+    "judge_study": "search.judging",
     "kendall_tau": "evaluation.ranking",
     "lid_mle": "lid.likelihood",
     "lid_profile": "lid.measure",
@@ -168,7 +169,7 @@ _HOMES: Final = {
     "sample_manifold": "lid.manifolds",
     "score_architectures": "evaluation.scores",
     "score_proxies": "evaluation.scores",
-    "separability": "search.study",
+    "separability": "search.judging",
     "separability_tables": "tables",
     "separation": "evaluation.labels",
     "split_by": "partition.split",

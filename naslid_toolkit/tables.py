@@ -1,5 +1,6 @@
 """Results as tables of text: of an evaluation, a study of criteria, and measured costs."""
 
+from collections.abc import Mapping
 from typing import Final
 
 import pandas as pd
@@ -88,8 +89,25 @@ def study_table(study: Study, judged: pd.DataFrame, reference: ReferenceTable) -
     return pd.DataFrame(rows).fillna("")
 
 
-def study_costs(study: Study, judged: pd.DataFrame, first: str) -> pd.DataFrame:
-    """Return the paired tests of a study and what each arm cost, as one table of text."""
+def study_costs(
+    study: Study,
+    judged: pd.DataFrame,
+    first: str,
+    *,
+    memory: Mapping[str, float] | None = None,
+) -> pd.DataFrame:
+    """Return the paired tests of a study and what each arm cost, as one table of text.
+
+    Parameters
+    ----------
+    study, judged
+        As of :func:`study_table`.
+    first
+        The arm that is compared with the others.
+    memory
+        Megabytes of measuring edges by arm, as
+        :func:`~naslid_toolkit.search.study.splitting_memory` gives them.
+    """
     columns = ["steps", "leaves", "train_seconds", "split_seconds"]
     means = study.costs.groupby("arm")[columns].mean().T.to_dict()
     tests = judged[judged["top"] == 1].set_index("arm").T.to_dict()
@@ -106,6 +124,8 @@ def study_costs(study: Study, judged: pd.DataFrame, first: str) -> pd.DataFrame:
             row |= {"steps": f"{cost['steps']:,.0f}", "leaves": f"{cost['leaves']:.0f}"}
             row |= {"training s": f"{cost['train_seconds']:.0f}"}
             row |= {"splitting s": f"{cost['split_seconds']:.1f}"}
+            if memory is not None:
+                row["splitting MB"] = f"{memory[arm]:.1f}"
         rows.append(row)
     return pd.DataFrame(rows).fillna("")
 

@@ -12,15 +12,8 @@ from naslid_toolkit.evaluation.benchmark import ReferenceTable
 from naslid_toolkit.progress import ProgressDisplay
 from naslid_toolkit.runtime import generator, replacing
 from naslid_toolkit.search.config import RunConfig, load_truth, read_preset
-from naslid_toolkit.search.study import (
-    ARMS,
-    FIRST_ARM,
-    Study,
-    judge_study,
-    load_study,
-    run_study,
-    separability,
-)
+from naslid_toolkit.search.judging import judge_study, separability, splitting_memory
+from naslid_toolkit.search.study import ARMS, FIRST_ARM, Study, load_study, run_study
 from naslid_toolkit.tables import separability_tables, study_costs, study_lines, study_table
 
 
@@ -55,7 +48,9 @@ def _compare(options: argparse.Namespace) -> int:
     first = FIRST_ARM if FIRST_ARM in options.arms else options.arms[0]
     table = judge_study(study, truth, first=first, seed=0)
     print_frame(study_table(study, table, truth), "Ranking at equal budget")
-    print_frame(study_costs(study, table, first), f"{first} against the others, and what they cost")
+    memory = splitting_memory(options.out, arms=options.arms)
+    costs = study_costs(study, table, first, memory=memory)
+    print_frame(costs, f"{first} against the others, and what they cost")
     for line in study_lines(table, first, truth):
         say(line)
     measured = [arm for arm in ("lid", "gradient") if arm in options.arms]

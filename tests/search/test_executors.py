@@ -4,6 +4,7 @@ import os
 import signal
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from multiprocessing import get_context
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +16,8 @@ from naslid_toolkit.search.few_shot import few_shot_search, finished
 from naslid_toolkit.search.result import load_neighbours, load_run
 from naslid_toolkit.search.storage import RunStore
 from tests.search.test_few_shot import assert_same_numbers
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -135,3 +138,22 @@ def test_images_of_your_own_travel_with_the_task(tmp_path, config):
 
     assert load_run(tmp_path / "run").task == own.name
     assert_same_numbers(tmp_path / "serial", tmp_path / "run")
+
+
+class Remote(Executor):
+    """The adapter of docs/clusters.md, for systems with futures of their own."""
+
+    def __init__(self, call) -> None:
+        self.call, self.threads = call, ThreadPoolExecutor(4)
+
+    def submit(self, function, /, *arguments, **options):
+        return self.threads.submit(self.call, function, *arguments, **options)
+
+
+def test_futures_of_another_kind_can_be_waited_for(tmp_path, config, serial):
+    with processes(2) as pool:
+        executor = Remote(lambda function, *a: pool.submit(function, *a).result())
+        few_shot_search(config, out=tmp_path / "run", executor=executor)
+
+    assert_same_numbers(serial, tmp_path / "run")
+    assert "class Remote(Executor):" in (ROOT / "docs" / "clusters.md").read_text()

@@ -6,15 +6,9 @@ from naslid_toolkit.cli import main
 from naslid_toolkit.errors import ConfigError, DataError
 from naslid_toolkit.evaluation.benchmark import digits_truth_path, load_reference
 from naslid_toolkit.search.config import RunConfig, merged
+from naslid_toolkit.search.judging import judge_study, separability
 from naslid_toolkit.search.result import load_run
-from naslid_toolkit.search.study import (
-    ARMS,
-    arm_config,
-    judge_study,
-    load_study,
-    run_study,
-    separability,
-)
+from naslid_toolkit.search.study import ARMS, arm_config, load_study, run_study
 from naslid_toolkit.tables import (
     markdown,
     separability_tables,
@@ -135,6 +129,7 @@ def test_the_command_judges_a_finished_study(folder, capsys, tmp_path):
     out = capsys.readouterr().out
     assert "lid: place" in out
     assert "Variance of the cosines" in out
+    assert "splitting MB" in out
     assert set(pd.read_csv(tmp_path / "table.csv")["arm"]) >= set(SOME)
 
 

@@ -1,6 +1,7 @@
 """Progress of long work, for people: bars or lines made from events."""
 
 import time
+from collections.abc import Mapping
 from typing import Final
 
 from rich.console import Console
@@ -14,9 +15,12 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from naslid_toolkit.partition.cost import SweepCost
 from naslid_toolkit.runtime import Event, WorkDone
 from naslid_toolkit.search.few_shot import Scored, SearchDone, SpaceSplit
-from naslid_toolkit.search.steps import SupernetTrained
+from naslid_toolkit.search.hierarchical import HierarchySplit
+from naslid_toolkit.search.steps import SupernetReused, SupernetTrained
+from naslid_toolkit.search.study import ArmDone
 from naslid_toolkit.supernet.training import EpochDone
 
 _LINE_EVERY: Final = 10.0  # seconds between lines about mere progress, without a terminal
@@ -88,9 +92,12 @@ class ProgressDisplay:
             if event.unit == "steps" and event.done == event.total:
                 self._found += event.total  # the result of an earlier run
             self._tasks[event.task] = self._progress.add_task(event.task, total=event.total)
-        self._progress.update(self._tasks[event.task], completed=event.done)
-        if event.done >= event.total:
-            self._progress.update(self._tasks[event.task], visible=False)
+        self._progress.update(
+            self._tasks[event.task],
+            completed=event.done,
+            total=event.total,
+            visible=event.done < event.total,
+        )
         if event.unit == "steps":
             self._done[event.task] = event.done
             self._progress.update(self._whole, completed=sum(self._done.values()))
@@ -107,19 +114,25 @@ class ProgressDisplay:
 
 def _describe(event: Event) -> str | None:
     """Say an event in a line; None where it is not worth one."""
-    text = None
-    match event:
-        case WorkDone():
-            text = f"{event.task}: {event.done:,} of {event.total:,} {event.unit}"
-        case EpochDone():
-            text = f"{event.task}: epoch {event.epoch}, loss {event.loss:.3f}"
-        case SpaceSplit():
-            groups = " | ".join(", ".join(group) for group in event.groups)
-            text = f"split {event.node} on edge {event.edge}: {groups} (score {event.score:.3f})"
-        case SupernetTrained():
-            text = f"trained {event.node}: {event.steps:,} steps, {event.seconds:.1f} s"
-        case Scored():
-            text = f"scored {event.architectures} architectures by {event.method}"
-        case SearchDone():
-            text = f"search picks {event.architecture} (score {event.score:.3f})"
-    return text
+    line = _LINES.get(type(event))
+    if line is None:
+        return None
+    parts = getattr(event, "groups", None) or getattr(event, "kept", [])
+    return line.format(e=event, parts=" | ".join(", ".join(part) for part in parts))
+
+
+_LINES: Final[Mapping[type[Event], str]] = {
+    WorkDone: "{e.task}: {e.done:,} of {e.total:,} {e.unit}",
+    EpochDone: "{e.task}: epoch {e.epoch}, loss {e.loss:.3f}",
+    SpaceSplit: "split {e.node} on edge {e.edge}: {parts} (score {e.score:.3f})",
+    SupernetTrained: "trained {e.node}: {e.steps:,} steps, {e.seconds:.1f} s",
+    SupernetReused: "took over {e.node} from another run with equal training",
+    Scored: "scored {e.architectures} architectures by {e.method}",
+    SearchDone: "search picks {e.architecture} (score {e.score:.3f})",
+    ArmDone: "{e.arm}, seed {e.seed}: finished",
+    HierarchySplit: "kept 1 of {e.parts} parts at node {e.node} (score {e.score:.3f}): {parts}",
+    SweepCost: (
+        "{e.criterion}, {e.others}, {e.pixels} px, batch {e.batch}: "
+        "{e.megabytes:,.1f} MB, {e.seconds:.1f} s"
+    ),
+}

@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     from naslid_toolkit.search.config import RunConfig, load_task, load_truth
     from naslid_toolkit.search.evolution import EvolutionConfig, evolve
     from naslid_toolkit.search.few_shot import few_shot_search
+    from naslid_toolkit.search.hierarchical import hierarchical_search
     from naslid_toolkit.search.judging import judge_study, separability
     from naslid_toolkit.search.result import FewShotRun, load_neighbours, load_run
     from naslid_toolkit.search.reuse import derive_run
@@ -71,6 +72,7 @@ if TYPE_CHECKING:
         parse_architecture,
     )
     from naslid_toolkit.space.search_space import SearchSpace
+    from naslid_toolkit.supernet.decomposed import DecomposedSupernet
     from naslid_toolkit.supernet.network import Skeleton, Supernet
     from naslid_toolkit.supernet.stacked import StackedNetworks, evaluate_stacked, train_stacked
     from naslid_toolkit.supernet.training import TrainingConfig, accuracy, train
@@ -88,6 +90,7 @@ _HOMES: Final = {
     "ARMS": "search.study",
     "Architecture": "space.architecture",
     "ConvolutionCountCriterion": "partition.criteria",
+    "DecomposedSupernet": "supernet.decomposed",
     "ESTIMATORS": "lid.estimators",
     "Evaluation": "evaluation.panel",
     "EvolutionConfig": "search.evolution",
@@ -144,6 +147,7 @@ _HOMES: Final = {
     "few_shot_search": "search.few_shot",
     "format_architecture": "space.nasbench201",
     "generator": "runtime",
+    "hierarchical_search": "search.hierarchical",
     "import_benchmark": "evaluation.importing",
     "judge_study": "search.judging",
     "kendall_tau": "evaluation.ranking",
@@ -187,6 +191,7 @@ __all__ = [
     "PROXIES",
     "Architecture",
     "ConvolutionCountCriterion",
+    "DecomposedSupernet",
     "Evaluation",
     "EvolutionConfig",
     "ExhaustiveGrouping",
@@ -241,6 +246,7 @@ __all__ = [
     "few_shot_search",
     "format_architecture",
     "generator",
+    "hierarchical_search",
     "import_benchmark",
     "judge_study",
     "kendall_tau",

@@ -16,20 +16,21 @@ PACKAGE = ROOT / "naslid_toolkit"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 PUBLIC = """
-ARMS ESTIMATORS PROXIES Architecture ConvolutionCountCriterion Evaluation EvolutionConfig
-ExhaustiveGrouping FewShotRun GradientCriterion ImageTask Images LIDCriterion LIDProfile
-LayerDistances LeafScore MaximumLikelihood NaslidError NeighbourStore NormalisedCutGrouping
-ProgressDisplay RandomCriterion RankCorrelation ReferenceTable RunConfig RunStore ScikitDimension
-SearchSpace Skeleton SpectralGrouping Split SplitConfig SplitTree StackedNetworks Supernet
-TrainingConfig accuracy audit_operations bootstrap_profile choose_split column_agreement combine
-compare_costs compare_profiles compare_rankings context_stability correlation_similarity
-cosine_similarity cost_table cross_fit derive_run digits_truth_path euclidean_similarity evaluate
-evaluate_stacked evolve few_shot_search format_architecture generator import_benchmark judge_study
-kendall_tau lid_mle lid_profile load_digits load_image_parquet load_neighbours load_reference
-load_run load_study load_task load_truth log_similarity measure_distances nasbench201
-pairwise_distances panel_table parse_architecture read_columns reliability run_study sample_manifold
-score_architectures score_proxies separability separability_tables separation split_by
-split_stability study_costs study_table train train_stacked trivial_scores
+ARMS ESTIMATORS PROXIES Architecture ConvolutionCountCriterion DecomposedSupernet Evaluation
+EvolutionConfig ExhaustiveGrouping FewShotRun GradientCriterion ImageTask Images LIDCriterion
+LIDProfile LayerDistances LeafScore MaximumLikelihood NaslidError NeighbourStore
+NormalisedCutGrouping ProgressDisplay RandomCriterion RankCorrelation ReferenceTable RunConfig
+RunStore ScikitDimension SearchSpace Skeleton SpectralGrouping Split SplitConfig SplitTree
+StackedNetworks Supernet TrainingConfig accuracy audit_operations bootstrap_profile choose_split
+column_agreement combine compare_costs compare_profiles compare_rankings context_stability
+correlation_similarity cosine_similarity cost_table cross_fit derive_run digits_truth_path
+euclidean_similarity evaluate evaluate_stacked evolve few_shot_search format_architecture generator
+hierarchical_search import_benchmark judge_study kendall_tau lid_mle lid_profile load_digits
+load_image_parquet load_neighbours load_reference load_run load_study load_task load_truth
+log_similarity measure_distances nasbench201 pairwise_distances panel_table parse_architecture
+read_columns reliability run_study sample_manifold score_architectures score_proxies separability
+separability_tables separation split_by split_stability study_costs study_table train train_stacked
+trivial_scores
 """
 
 

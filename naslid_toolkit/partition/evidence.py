@@ -1,5 +1,6 @@
 """What was measured of the operations of one edge: the evidence on which a split rests."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,6 +38,12 @@ class EdgeEvidence:
     contexts: tuple[str, ...]
     vectors: Float[Tensor, "contexts operations entries"]
     undefined: Int[Tensor, "contexts operations entries"]
+
+    def mean_similarity(
+        self, similarity: Callable[[Tensor], Tensor]
+    ) -> Float[Tensor, "operations operations"]:
+        """Return how alike the operations are, averaged over the contexts."""
+        return torch.stack([similarity(vectors) for vectors in self.vectors]).mean(dim=0)
 
     def to_frame(self) -> pd.DataFrame:
         """Return one row for each context, operation and layer."""

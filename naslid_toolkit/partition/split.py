@@ -266,7 +266,7 @@ def split_by(
     """
     if not evidence:
         raise SpaceError("no edge is left to split")
-    means = [torch.stack([similarity(v) for v in item.vectors]).mean(dim=0) for item in evidence]
+    means = [item.mean_similarity(similarity) for item in evidence]
     return split_matrices(evidence, means, grouping)
 
 

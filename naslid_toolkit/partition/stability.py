@@ -158,7 +158,7 @@ def similarity_variances(evidence: Sequence[EdgeEvidence], similarity: Similarit
     """
     variances = {}
     for item in evidence:
-        matrix = torch.stack([similarity(vectors) for vectors in item.vectors]).mean(dim=0)
+        matrix = item.mean_similarity(similarity)
         rows, columns = torch.triu_indices(len(matrix), len(matrix), offset=1)
         variances[item.edge] = float(matrix[rows, columns].var(correction=0))
     return pd.Series(variances, name="variance")

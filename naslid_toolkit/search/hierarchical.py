@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import pandas as pd
-import torch
 
 from naslid_toolkit.datasets import ImageTask
 from naslid_toolkit.errors import ConfigError
@@ -237,8 +236,7 @@ class _Narrowing:
         similarity = SIMILARITIES[config.split.similarity]
         groups = []
         for item in evidence:
-            matrix = torch.stack([similarity(v) for v in item.vectors]).mean(dim=0)
-            found = _GROUPING(matrix).groups
+            found = _GROUPING(item.mean_similarity(similarity)).groups
             # Operations that nothing tells apart are the same network: the first one stands.
             places = found if len(found) > 1 else ((0,),)
             groups.append([tuple(item.operations[i] for i in group) for group in places])

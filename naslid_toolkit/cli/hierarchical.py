@@ -8,6 +8,7 @@ import pandas as pd
 from naslid_toolkit.cli.results import print_frame, say
 from naslid_toolkit.cli.search import add_setting_options, composed_config
 from naslid_toolkit.errors import ConfigError
+from naslid_toolkit.evaluation.benchmark import ReferenceTable
 from naslid_toolkit.evaluation.panel import accuracy_of
 from naslid_toolkit.progress import ProgressDisplay
 from naslid_toolkit.runtime import replacing
@@ -58,18 +59,24 @@ def _hierarchical(options: argparse.Namespace) -> int:
                 row |= {"accuracy": own, "better": float((truth.accuracy > own).mean())}
             rows.append(row)
     table = pd.DataFrame(rows)
-    text = table.copy()
+    _print(table, truth, options.distillation)
+    if options.csv:
+        with replacing(Path(options.csv)) as temporary:
+            table.to_csv(temporary, index=False)
+    return 0
+
+
+def _print(table: pd.DataFrame, truth: ReferenceTable | None, distillation: float) -> None:
+    text = table.drop(columns="architecture")
     for name, form in (("accuracy", "{:.4f}"), ("better", "{:.1%}"), ("steps", "{:,}")):
         if name in text:
             text[name] = text[name].map(form.format)
-    print_frame(text.astype(str), f"What is left, distillation {options.distillation:g}")
+    print_frame(text.astype(str), f"What is left, distillation {distillation:g}")
+    for seed, architecture in zip(table["seed"], table["architecture"], strict=True):
+        say(f"seed {seed}: {architecture}")
     if truth is not None:
         say(
             f"Reference: {truth.column} of {truth.source}, best {truth.accuracy.max():.4f}; mean "
             f"of the searches {table['accuracy'].mean():.4f}. 'better': share of all architectures "
             f"that are."
         )
-    if options.csv:
-        with replacing(Path(options.csv)) as temporary:
-            table.to_csv(temporary, index=False)
-    return 0

@@ -53,8 +53,8 @@ Every arm takes {study.costs["steps"].iloc[0]:,} optimiser steps, warm-up includ
 {config.training.batch_size}), with seeds {", ".join(map(str, seeds))}; all score the same
 architectures by validation accuracy with inherited weights. The reference is NB201-digits:
 architectures trained alone, {labels.seeds} seeds; a perfect score would reach about
-{labels.ceiling:.2f}. Nothing was tuned on this table. `pick`: reference accuracy of the
-architecture with the largest score (best of all scored:
+{labels.ceiling:.2f}. Neither arms nor settings were chosen by this table. `pick`: reference
+accuracy of the architecture with the largest score (best of all scored:
 {truth.accuracy.reindex(study.scores.index).max():.4f}).
 
 {markdown(study_table(study, judged, truth))}

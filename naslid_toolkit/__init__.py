@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     )
     from naslid_toolkit.evaluation.importing import import_benchmark
     from naslid_toolkit.evaluation.labels import column_agreement, reliability, separation
-    from naslid_toolkit.evaluation.panel import Evaluation, evaluate
+    from naslid_toolkit.evaluation.panel import Evaluation, accuracy_of, evaluate
     from naslid_toolkit.evaluation.priors import combine, cross_fit
     from naslid_toolkit.evaluation.proxies import PROXIES
     from naslid_toolkit.evaluation.ranking import RankCorrelation, compare_rankings, kendall_tau
@@ -125,6 +125,7 @@ _HOMES: Final = {
     "Supernet": "supernet.network",
     "TrainingConfig": "supernet.training",
     "accuracy": "supernet.training",
+    "accuracy_of": "evaluation.panel",
     "audit_operations": "evaluation.audit",
     "bootstrap_profile": "lid.bootstrap",
     "choose_split": "partition.split",
@@ -224,6 +225,7 @@ __all__ = [
     "Supernet",
     "TrainingConfig",
     "accuracy",
+    "accuracy_of",
     "audit_operations",
     "bootstrap_profile",
     "choose_split",

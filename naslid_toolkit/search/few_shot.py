@@ -97,7 +97,8 @@ def few_shot_search(
     out
         The folder of the run; None keeps nothing.
     resume
-        Continue the run in ``out``; the result is that of an uninterrupted run.
+        Continue the run in ``out``; the result is that of an uninterrupted run. A finished run
+        is returned as it is, whatever else is asked for.
     device
         ``"auto"`` takes CUDA where there is one, else the CPU.
     executor
@@ -165,6 +166,8 @@ def _open(out: str | Path, config: RunConfig, task: ImageTask) -> RunStore:
 
 def _run(search: "_Search", architectures: Iterable[str] | None) -> FewShotRun:
     config, store = search.steps.config, search.steps.store
+    if store.is_finished:
+        return read_run(store)
     sample = _sample(config, architectures)
     tree = search.grow_tree()
     search.steps.donors.give_scores(store, tree)

@@ -104,6 +104,11 @@ class RunStore:
         """Name of the image task."""
         return str(self.environment.get("task", ""))
 
+    @property
+    def is_finished(self) -> bool:
+        """Whether the run has its scores and its search, which are written last."""
+        return all((self.folder / name).exists() for name in ("scores.parquet", "history.parquet"))
+
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Keep every other process from continuing this run meanwhile.

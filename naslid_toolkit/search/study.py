@@ -151,18 +151,16 @@ def run_study(
             )
             config = RunConfig.from_dict(settings)
             folder = out / f"{_file_name(arm)}-seed{seed}"
-            if not (folder / "scores.parquet").exists():
-                few_shot_search(
-                    config,
-                    task,
-                    architectures=names,
-                    out=folder,
-                    resume=(folder / "config.toml").exists(),
-                    device=device,
-                    donors=folders,
-                    on_event=on_event,
-                )
-            runs[arm, seed] = load_run(folder)
+            runs[arm, seed] = few_shot_search(
+                config,
+                task,
+                architectures=names,
+                out=folder,
+                resume=(folder / "config.toml").exists(),
+                device=device,
+                donors=folders,
+                on_event=on_event,
+            )
             folders.append(folder)
             on_event(ArmDone(arm, seed))
             on_event(WorkDone("study", len(runs), len(arms) * len(seeds), "runs"))

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from benchmarks.lid import allocated_peak
 from naslid_toolkit.lid.measure import lid_profile
+from naslid_toolkit.partition.cost import allocated_peak
 from naslid_toolkit.space.architecture import Architecture
 from naslid_toolkit.supernet.network import Skeleton, Supernet
 
@@ -25,7 +25,7 @@ def test_measuring_adds_no_memory_to_a_forward_pass(space, operation):
         lid_profile(network, images, layers=network.layer_names)
 
     measured()  # what is cached from layer to layer
-    before, after = allocated_peak(plain), allocated_peak(measured)
+    before, after = (allocated_peak(work, network.device) for work in (plain, measured))
 
     kept = len(network.layer_names) * (128 * 127 // 2) * 8
     assert before > 16 * 1024 * 128 * 4 * 2

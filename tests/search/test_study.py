@@ -85,13 +85,19 @@ def test_equal_supernets_are_trained_once_and_count_twice(folder):
     assert events["lid"].costs["steps"].equals(events["gradient"].costs["steps"])
 
 
+def contents(folder) -> dict:
+    """What was written when; a lock is taken anew by everyone who looks."""
+    files = (path for path in folder.rglob("*") if path.is_file() and path.name != ".lock")
+    return {path: path.stat().st_mtime_ns for path in files}
+
+
 def test_a_study_goes_on_where_it_stopped(folder, base, truth):
-    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+    before = contents(folder)
 
     again = run_study(base, truth.accuracy.index[:30], arms=SOME, seeds=[0, 1], out=folder)
 
     assert again.scores.equals(load_study(folder, arms=SOME).scores)
-    assert before == {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+    assert before == contents(folder)
 
 
 def test_a_study_is_printed_with_the_true_place_of_lid(folder, truth):

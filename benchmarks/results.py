@@ -64,11 +64,12 @@ accuracy of the architecture with the largest score (best of all scored:
 {markdown(study_costs(study, judged, FIRST_ARM, memory=splitting_memory(folder)))}
 
 `lid (official code)` differs from the others in more than its criterion: the published code's
-path sampling, a Markov chain, also trains its supernets. `exhaustive` splits one edge, drawn by
-chance, into its five operations; `convolution count` splits by the distribution of the number of
-convolutions, a criterion that needs no network. Intervals of three seeds are too narrow by about a
-fifth in the seeds' part. Splitting: wall time on a shared machine, and the peak of all tensors
-beside weights and images while edges are measured.
+path sampling, a Markov chain, also trains its supernets; `single (markov paths)` is its control,
+and `single (balanced paths)` what the sampling of EFS-NAS gives without any split. `exhaustive`
+splits one edge, drawn by chance, into its five operations; `convolution count` splits by the
+distribution of the number of convolutions, a criterion that needs no network. Intervals of three
+seeds are too narrow by about a fifth in the seeds' part. Splitting: wall time on a shared machine,
+and the peak of all tensors beside weights and images while edges are measured.
 """
 
 

@@ -25,6 +25,11 @@ def _by(criterion: str, mode: str, **settings: Any) -> Mapping[str, Any]:  # noq
     return {"criterion": criterion, "split": mode_settings(mode)["split"], **settings}
 
 
+def _unsplit(sampler: str) -> Mapping[str, Any]:
+    """Return the settings of a single supernet with other path sampling."""
+    return {"criterion": "random", "levels": 0, "training": {"sampler": sampler}}
+
+
 ARMS: Final[Mapping[str, Mapping[str, Any]]] = {
     FIRST_ARM: _by("lid", "default"),
     "lid (paper)": _by("lid", "paper"),
@@ -33,9 +38,11 @@ ARMS: Final[Mapping[str, Mapping[str, Any]]] = {
     "convolution count": _by("convolution_count", "convolution_count"),
     "exhaustive": _by("exhaustive", "exhaustive", levels=1),
     "random": _by("random", "default"),
-    # Without a level nothing is split, so the criterion of the last two has no part.
+    # Without a level nothing is split, so the criterion of the following has no part.
     "decomposed": {"criterion": "random", "levels": 0, "network": {"copies": 3}},
     "single supernet": {"criterion": "random", "levels": 0},
+    "single (markov paths)": _unsplit("markov"),
+    "single (balanced paths)": _unsplit("balanced"),
 }
 
 

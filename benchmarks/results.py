@@ -65,7 +65,8 @@ accuracy of the architecture with the largest score (best of all scored:
 
 `lid (official code)` differs from the others in more than its criterion: the published code's
 path sampling, a Markov chain, also trains its supernets; `single (markov paths)` is its control,
-and `single (balanced paths)` what the sampling of EFS-NAS gives without any split. `exhaustive`
+and `single (balanced paths)` what the sampling of EFS-NAS gives without any split; these two were
+added after the other arms had been seen. `exhaustive`
 splits one edge, drawn by chance, into its five operations; `convolution count` splits by the
 distribution of the number of convolutions, a criterion that needs no network. Intervals of three
 seeds are too narrow by about a fifth in the seeds' part. Splitting: wall time on a shared machine,

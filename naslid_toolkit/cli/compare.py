@@ -33,7 +33,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _arms_help() -> str:
-    return f"what to compare, the first with all others (default: all of {', '.join(ARMS)})"
+    return (
+        f"what to compare with lid, or with the first of them (default: all of {', '.join(ARMS)})"
+    )
 
 
 def _compare(options: argparse.Namespace) -> int:

@@ -77,7 +77,7 @@ def _build_parser() -> _Parser:
     group = parser.add_subparsers(required=True, metavar="COMMAND")
     for name, add, text in _COMMANDS:
         command = group.add_parser(
-            name, help=text, description=text.capitalize() + ".", allow_abbrev=False
+            name, help=text, description=f"{text[0].upper()}{text[1:]}.", allow_abbrev=False
         )
         command.set_defaults(command=command)
         add(command)

@@ -20,7 +20,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         required=True,
         metavar="OP,OP",
-        help="groups of operations, for instance none,skip_connect nor_conv_1x1,nor_conv_3x3",
+        help="groups of operations, for instance none,skip_connect nor_conv_1x1,nor_conv_3x3; what "
+        "is left out forms the last group",
     )
     add("--out", required=True, metavar="NEW", help="folder of the new run")
     parser.set_defaults(run=_override)

@@ -27,7 +27,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         ("agree", _agree_options, "say how far columns of a table rank alike"),
     ):
         action = group.add_parser(
-            name, help=text, description=text.capitalize() + ".", allow_abbrev=False
+            name, help=text, description=f"{text[0].upper()}{text[1:]}.", allow_abbrev=False
         )
         action.set_defaults(command=action)
         add(action)

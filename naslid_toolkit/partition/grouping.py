@@ -112,7 +112,43 @@ class ExhaustiveGrouping:
 
 
 @dataclass(frozen=True, slots=True)
-class SpectralGrouping:
+class _AffinityGrouping:
+    """What groupings by clustering share: operations told apart, and what comes of the labels."""
+
+    groups: int = 2
+    edge_score: Objective = "separation"
+
+    def __post_init__(self) -> None:
+        _check_number(self.groups)
+
+    def __call__(self, similarity: SimilarityMatrix, /) -> Grouping:
+        """Return the grouping; see :meth:`ExhaustiveGrouping.__call__` for errors."""
+        matrix = _checked(similarity)
+        classes = equal_rows(matrix)
+        if len(classes) < 2:
+            return Grouping(tuple(classes), -math.inf)
+        values = np.asarray(matrix)
+        if values.min() < 0:  # correlations: an affinity is not negative
+            values = (1 + values / np.abs(values).max()) / 2
+        # Equal operations count as one of their summed weight.
+        member = np.zeros((len(classes), len(values)))
+        for row, members in enumerate(classes):
+            member[row, list(members)] = 1
+        many = len(classes) > self.groups
+        labels = self._labels(member @ values @ member.T) if many else range(len(classes))
+        together: dict[int, list[int]] = {}
+        for label, members in zip(labels, classes, strict=True):
+            together.setdefault(int(label), []).extend(members)
+        groups = tuple(sorted(tuple(sorted(group)) for group in together.values()))
+        return Grouping(groups, value_of(self.edge_score, matrix, groups))
+
+    def _labels(self, affinity: np.ndarray) -> np.ndarray:
+        """Return the number of the group of each row, more rows than groups."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, slots=True)
+class SpectralGrouping(_AffinityGrouping):
     """Spectral clustering of the similarities, for any number of operations.
 
     Parameters
@@ -129,26 +165,16 @@ class SpectralGrouping:
        clustering", 2018 (``cluster_qr`` of scikit-learn, which needs no random start).
     """
 
-    groups: int = 2
-    edge_score: Objective = "separation"
-
-    def __post_init__(self) -> None:
-        _check_number(self.groups)
-
-    def __call__(self, similarity: SimilarityMatrix, /) -> Grouping:
-        """Return the grouping; see :meth:`ExhaustiveGrouping.__call__` for errors."""
-        return _by_affinity(similarity, self.groups, self.edge_score, self._labels)
-
     def _labels(self, affinity: np.ndarray) -> np.ndarray:
         clustering = SpectralClustering(
-            min(self.groups, len(affinity)), affinity="precomputed", assign_labels="cluster_qr"
+            self.groups, affinity="precomputed", assign_labels="cluster_qr"
         )
         labels: np.ndarray = clustering.fit_predict(affinity)
         return labels
 
 
 @dataclass(frozen=True, slots=True)
-class NormalisedCutGrouping:
+class NormalisedCutGrouping(_AffinityGrouping):
     """Normalised cuts: halve along the second eigenvector until there are enough groups.
 
     Every halving takes the threshold of the eigenvector with the smallest normalised cut, and
@@ -164,19 +190,9 @@ class NormalisedCutGrouping:
     .. [1] J. Shi and J. Malik, "Normalized Cuts and Image Segmentation", TPAMI 2000, section 3.
     """
 
-    groups: int = 2
-    edge_score: Objective = "separation"
-
-    def __post_init__(self) -> None:
-        _check_number(self.groups)
-
-    def __call__(self, similarity: SimilarityMatrix, /) -> Grouping:
-        """Return the grouping; see :meth:`ExhaustiveGrouping.__call__` for errors."""
-        return _by_affinity(similarity, self.groups, self.edge_score, self._labels)
-
     def _labels(self, affinity: np.ndarray) -> np.ndarray:
         parts = [np.arange(len(affinity))]
-        while len(parts) < min(self.groups, len(affinity)):
+        while len(parts) < self.groups:
             cuts = [_best_cut(affinity[np.ix_(part, part)]) for part in parts]
             place = int(np.argmin([value for value, _ in cuts]))
             side = cuts[place][1]
@@ -280,32 +296,6 @@ def _keeps_together(groups: Groups, classes: Sequence[tuple[int, ...]]) -> bool:
 def _imbalance(groups: Groups) -> int:
     sizes = [len(group) for group in groups]
     return max(sizes) - min(sizes)
-
-
-def _by_affinity(
-    similarity: SimilarityMatrix,
-    number: int,
-    edge_score: Objective,
-    labels_of: Callable[[np.ndarray], np.ndarray],
-) -> Grouping:
-    """Cluster what can be told apart; equal operations count as one of their summed weight."""
-    matrix = _checked(similarity)
-    classes = equal_rows(matrix)
-    if len(classes) < 2:
-        return Grouping(tuple(classes), -math.inf)
-    values = np.asarray(matrix)
-    if values.min() < 0:  # correlations: an affinity is not negative
-        values = (1 + values / np.abs(values).max()) / 2
-    member = np.zeros((len(classes), len(values)))
-    for row, members in enumerate(classes):
-        member[row, list(members)] = 1
-    labels = labels_of(member @ values @ member.T) if len(classes) > number else None
-    together: dict[int, list[int]] = {}
-    for place, members in enumerate(classes):
-        label = place if labels is None else int(labels[place])
-        together.setdefault(label, []).extend(members)
-    groups = tuple(sorted(tuple(sorted(group)) for group in together.values()))
-    return Grouping(groups, value_of(edge_score, matrix, groups))
 
 
 def _best_cut(affinity: np.ndarray) -> tuple[float, np.ndarray]:

@@ -1,13 +1,12 @@
 """``naslid truth``: make, import and examine tables of reference accuracies."""
 
 import argparse
-import multiprocessing
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import pandas as pd
 
 from naslid_toolkit.cli.results import chosen_rows, print_frame, say
+from naslid_toolkit.cli.search import worker_processes
 from naslid_toolkit.errors import ConfigError, nearest_name
 from naslid_toolkit.evaluation.audit import audit_operations
 from naslid_toolkit.evaluation.benchmark import digits_truth_path, load_reference, read_columns
@@ -76,10 +75,9 @@ def _agree_options(parser: argparse.ArgumentParser) -> None:
 def _build(options: argparse.Namespace) -> int:
     if min(options.seeds, options.workers, options.shards) < 1:
         raise ConfigError("--seeds, --workers and --shards must be at least 1")
-    fresh = multiprocessing.get_context("spawn")
     with (
         ProgressDisplay(quiet=options.quiet) as show,
-        ProcessPoolExecutor(options.workers, mp_context=fresh) as executor,
+        worker_processes(options.workers) as executor,
     ):
         progress = build_digits_truth(
             Path(options.out),

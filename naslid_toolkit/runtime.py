@@ -4,6 +4,7 @@ import fcntl
 import hashlib
 import json
 import os
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
@@ -39,6 +40,27 @@ class WorkDone(Event):
     unit: str
 
 
+class WorkClock:
+    """Seconds of work: a clock that stands still while the work is paused."""
+
+    def __init__(self) -> None:
+        self._paused = 0.0
+
+    def now(self) -> float:
+        """Return the seconds worked since some moment in the past."""
+        return time.perf_counter() - self._paused
+
+    @contextmanager
+    def standing(self) -> Iterator[None]:
+        """Stop the clock inside the ``with``."""
+        began = time.perf_counter()
+        try:
+            yield
+        finally:
+            self._paused += time.perf_counter() - began
+
+
+WORK_CLOCK: Final = WorkClock()
 OnEvent = Callable[[Event], None]
 
 

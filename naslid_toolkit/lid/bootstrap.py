@@ -14,7 +14,7 @@ from naslid_toolkit.lid.likelihood import MaximumLikelihood
 from naslid_toolkit.lid.profile import LayerDistances, LIDProfile
 from naslid_toolkit.runtime import generator
 
-_NORMAL: Final = 1.959964  # of a 95 % interval
+NORMAL: Final = 1.959964  # of a 95 % interval
 _AT_ONCE: Final = 4_000_000  # neighbours looked at together
 
 
@@ -50,12 +50,12 @@ class ProfileInterval:
     @property
     def low(self) -> Float[Tensor, " layers"]:
         """Lower end of the 95 % interval."""
-        return self.lid - _NORMAL * self.error
+        return self.lid - NORMAL * self.error
 
     @property
     def high(self) -> Float[Tensor, " layers"]:
         """Upper end of the 95 % interval."""
-        return self.lid + _NORMAL * self.error
+        return self.lid + NORMAL * self.error
 
     def to_frame(self) -> pd.DataFrame:
         """Return one row for each layer: layer, lid, error, low, high."""

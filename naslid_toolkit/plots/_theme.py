@@ -1,5 +1,6 @@
 """Colours, line styles and sizes: one look for every figure."""
 
+import html
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -46,6 +47,11 @@ def style_of(name: str, position: int) -> Style:
     """Return the style of an operation, or of the curve at that position."""
     fallback = OTHER_STYLES[position % len(OTHER_STYLES)]
     return OPERATION_STYLES.get(name, fallback)
+
+
+def plain(text: str) -> str:
+    """Return text so that plotly shows it as it is; plotly knows some HTML."""
+    return html.escape(text, quote=False)
 
 
 def short(operation: str) -> str:

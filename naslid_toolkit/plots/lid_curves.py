@@ -1,17 +1,21 @@
 """LID curves: the dimensionality of the features, layer by layer."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any, Final
 
-import numpy as np
 import plotly.graph_objects as go
 import torch
 from torch import Tensor
 
-from naslid_toolkit.lid.bootstrap import ProfileInterval
+from naslid_toolkit.lid.bootstrap import NORMAL, ProfileInterval
 from naslid_toolkit.lid.profile import LIDProfile
 from naslid_toolkit.partition.evidence import EdgeEvidence
-from naslid_toolkit.plots._theme import finish, short, style_of
+from naslid_toolkit.plots._theme import finish, plain, short, style_of
+
+LAYER_TITLE: Final = "layer, from input to output"
+LID_TITLE: Final = "mean LID (dimensionless)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +23,8 @@ class LIDCurve:
     """One curve: its name, and for each layer the mean LID and its standard error.
 
     A value is NaN where no point of the layer defines a LID; ``undefined`` counts the points
-    left out.
+    left out. ``bound`` is the certificate, the largest relative numerical error, empty where it
+    is not known. ``style`` names the operation in whose style the curve is drawn.
     """
 
     name: str
@@ -27,6 +32,8 @@ class LIDCurve:
     lid: tuple[float, ...]
     error: tuple[float, ...]
     undefined: tuple[int, ...]
+    bound: tuple[float, ...] = ()
+    style: str = ""
 
 
 Source = Mapping[str, LIDProfile | ProfileInterval] | EdgeEvidence
@@ -56,7 +63,10 @@ def lid_curves(source: Source) -> tuple[LIDCurve, ...]:
     curves = []
     for name, item in source.items():
         profile = item.profile if isinstance(item, ProfileInterval) else item
-        curve = _curve(name, profile.layers, profile.by_batch, profile.undefined)
+        curve = replace(
+            _curve(name, profile.layers, profile.by_batch, profile.undefined),
+            bound=tuple(profile.bound.tolist()),
+        )
         if isinstance(item, ProfileInterval):
             curve = replace(curve, error=tuple(item.error.tolist()))
         curves.append(curve)
@@ -88,20 +98,80 @@ def plot_lid(source: Source, *, title: str = "LID curves") -> go.Figure:
     title
         Title of the figure.
     """
-    figure = go.Figure()
-    for position, curve in enumerate(lid_curves(source)):
-        style = style_of(curve.name, position)
-        figure.add_scatter(
-            x=list(curve.layers),
-            y=list(curve.lid),
-            error_y={"array": list(np.nan_to_num(curve.error)), "thickness": 1, "width": 3},
-            customdata=list(curve.undefined),
-            name=short(curve.name),
-            mode="lines+markers",
-            line={"color": style.colour, "dash": style.dash, "width": 2},
-            marker={"symbol": style.marker, "size": 8},
-            hovertemplate="%{x}<br>LID %{y:.2f}<br>undefined points: %{customdata}",
-        )
-    figure.update_xaxes(title="layer, from input to output")
-    figure.update_yaxes(title="mean LID (dimensionless)", rangemode="tozero")
+    figure = go.Figure(lid_traces(lid_curves(source)))
+    figure.update_xaxes(title=LAYER_TITLE)
+    figure.update_yaxes(title=LID_TITLE, rangemode="tozero")
     return finish(figure, title=title)
+
+
+def lid_traces(curves: Sequence[LIDCurve], *, bands: bool = False) -> list[dict[str, Any]]:
+    """Return the traces of curves as plain data; NaN is None.
+
+    Parameters
+    ----------
+    curves
+        The curves.
+    bands
+        Whether errors are drawn as bands of the 95 % interval, below the curves, instead of
+        bars of one standard error.
+    """
+    traces = [_line(curve, position, bars=not bands) for position, curve in enumerate(curves)]
+    if not bands:
+        return traces
+    return [_band(curve, position) for position, curve in enumerate(curves)] + traces
+
+
+def _line(curve: LIDCurve, position: int, *, bars: bool) -> dict[str, Any]:
+    style = style_of(curve.style or curve.name, position)
+    trace: dict[str, Any] = {
+        "type": "scatter",
+        "x": list(curve.layers),
+        "y": [_or_none(value) for value in curve.lid],
+        "customdata": [_words(curve, i) for i in range(len(curve.layers))],
+        "name": plain(short(curve.name)),
+        "mode": "lines+markers",
+        "line": {"color": style.colour, "dash": style.dash, "width": 2},
+        "marker": {"symbol": style.marker, "size": 7},
+        "hovertemplate": "%{x}<br>LID %{y:.3f}%{customdata}",
+    }
+    if bars:
+        errors = [0.0 if math.isnan(error) else error for error in curve.error]
+        trace["error_y"] = {"array": errors, "thickness": 1, "width": 3}
+    return trace
+
+
+def _band(curve: LIDCurve, position: int) -> dict[str, Any]:
+    """Return the area of the 95 % interval."""
+    style = style_of(curve.style or curve.name, position)
+    rows = [
+        (layer, lid, NORMAL * error)
+        for layer, lid, error in zip(curve.layers, curve.lid, curve.error, strict=True)
+        if math.isfinite(lid) and math.isfinite(error)
+    ]
+    red, green, blue = (int(style.colour[i : i + 2], 16) for i in (1, 3, 5))
+    return {
+        "type": "scatter",
+        "x": [row[0] for row in rows] + [row[0] for row in reversed(rows)],
+        "y": [row[1] + row[2] for row in rows] + [row[1] - row[2] for row in reversed(rows)],
+        "fill": "toself",
+        "mode": "none",
+        "fillcolor": f"rgba({red}, {green}, {blue}, 0.15)",
+        "hoverinfo": "skip",
+        "showlegend": False,
+    }
+
+
+def _words(curve: LIDCurve, i: int) -> str:
+    """Return what hovering says beside the value: interval, undefined points, certificate."""
+    lid, error = curve.lid[i], curve.error[i]
+    lines = [""]
+    if math.isfinite(error):
+        lines.append(f"95 % interval {lid - NORMAL * error:.3f} to {lid + NORMAL * error:.3f}")
+    lines.append(f"undefined points: {curve.undefined[i]}")
+    if curve.bound:
+        lines.append(f"certificate: relative error at most {curve.bound[i]:.0e}")
+    return "<br>".join(lines)
+
+
+def _or_none(value: float) -> float | None:
+    return value if math.isfinite(value) else None

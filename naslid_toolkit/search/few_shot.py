@@ -1,7 +1,6 @@
 """The whole method: grow a split tree of supernets, train its leaves, score, search."""
 
 import tempfile
-import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import BrokenExecutor, Executor, as_completed
 from dataclasses import dataclass
@@ -20,7 +19,15 @@ from naslid_toolkit.partition.evidence import EdgeEvidence
 from naslid_toolkit.partition.similarity import SIMILARITIES
 from naslid_toolkit.partition.split import split_by
 from naslid_toolkit.partition.tree import SplitTree
-from naslid_toolkit.runtime import Event, OnEvent, WorkDone, derive_seed, generator, ignore_event
+from naslid_toolkit.runtime import (
+    WORK_CLOCK,
+    Event,
+    OnEvent,
+    WorkDone,
+    derive_seed,
+    generator,
+    ignore_event,
+)
 from naslid_toolkit.search.config import RunConfig, load_task
 from naslid_toolkit.search.evolution import evolve
 from naslid_toolkit.search.result import FewShotRun, read_run
@@ -148,7 +155,7 @@ def few_shot_search(
     place = Place(store.folder.resolve(), device, given, folders)
     where = resolve_device(device)
     steps = Steps(store, config, task.to(where), where, Donors(folders), on_event)
-    with store.locked():
+    with store.control.locked():
         return _run(_Search(steps, place, executor), architectures)
 
 
@@ -233,7 +240,7 @@ class _Search:
 
     def split(self, tree: SplitTree, node: SplitTree) -> SplitTree:
         """Measure the edges of a node and split it."""
-        started = time.perf_counter()
+        started = WORK_CLOCK.now()
         steps = self.steps
         settings = steps.config.split
         evidence = steps.store.load_evidence(node.name)
@@ -251,7 +258,7 @@ class _Search:
                 edge=node.space.edge_name(split.edge),
                 groups=[list(group) for group in chosen.groups],
                 score=chosen.grouping.score,
-                seconds=time.perf_counter() - started,
+                seconds=WORK_CLOCK.now() - started,
             )
         )
         return tree
@@ -275,13 +282,13 @@ class _Search:
 
     def score_sample(self, method: str, tree: SplitTree, sample: tuple[Architecture, ...]) -> Score:
         """Score the sample with one method; return the method's score, which remembers."""
-        started = time.perf_counter()
+        started = WORK_CLOCK.now()
         store = self.steps.store
         if self.executor is not None:
             self._score_shards(self.executor, method, tree, sample)
         score = store.remembered(method, self.steps.score_of(tree, method))
         score_architectures(sample, score, task=f"scoring {method}", on_event=self.steps.emit)
-        self.steps.emit(Scored(method, len(sample), time.perf_counter() - started))
+        self.steps.emit(Scored(method, len(sample), WORK_CLOCK.now() - started))
         return score
 
     def _score_shards(

@@ -121,7 +121,7 @@ def hierarchical_search(
     store = _store(Path(out), settings, task)
     place = resolve_device(device)
     steps = Steps(store, settings, task.to(place), place, Donors(), on_event)
-    with store.locked():
+    with store.control.locked():
         return _Narrowing(steps, distillation, sibling_epochs, samples).run()
 
 

@@ -1,6 +1,5 @@
 """The steps of a search, each a task of its own: train a supernet, measure edges, score."""
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -21,7 +20,7 @@ from naslid_toolkit.partition.criteria import (
 from naslid_toolkit.partition.evidence import EdgeEvidence
 from naslid_toolkit.partition.gradients import GradientCriterion
 from naslid_toolkit.partition.tree import SplitTree
-from naslid_toolkit.runtime import Event, OnEvent, WorkDone, derive_seed, ignore_event
+from naslid_toolkit.runtime import WORK_CLOCK, Event, OnEvent, WorkDone, derive_seed, ignore_event
 from naslid_toolkit.search.config import RunConfig, load_task
 from naslid_toolkit.search.reuse import SINGLE, Chain, Donors
 from naslid_toolkit.search.storage import RunStore, StoredCheckpoint
@@ -111,10 +110,17 @@ class Steps:
     on_event: OnEvent
 
     def emit(self, event: Event) -> None:
-        """Store an event, unless it is mere progress, and pass it on."""
+        """Store an event, unless it is mere progress, and pass it on; obey what is asked.
+
+        Raises
+        ------
+        SearchCancelledError
+            If the run is asked to end.
+        """
         if not isinstance(event, WorkDone):
             self.store.record(event)
         self.on_event(event)
+        self.store.control.obey()
 
     def supernet(self, space: SearchSpace) -> Supernet:
         """Return an untrained supernet of a space."""
@@ -161,7 +167,7 @@ class Steps:
         parent = name.rpartition("-")[0]
         network = self.trained(parent, space) if inherits else self.supernet(space)
         checkpoint = StoredCheckpoint(self.store, name)
-        started = time.perf_counter()
+        started = WORK_CLOCK.now()
         history = train(
             network,
             self.task.train,
@@ -173,7 +179,7 @@ class Steps:
             checkpoint=checkpoint,
             on_event=self.emit,
         )
-        done = SupernetTrained(name, history.steps, time.perf_counter() - started)
+        done = SupernetTrained(name, history.steps, WORK_CLOCK.now() - started)
         self.store.record(done)
         self.store.save_weights(name, network.state_dict())
         checkpoint.drop()

@@ -1,6 +1,5 @@
 """One folder for each run: everything a search has found, safe from kills, without pickle."""
 
-import fcntl
 import json
 import os
 import platform
@@ -28,6 +27,7 @@ from naslid_toolkit.partition.store import NeighbourStore
 from naslid_toolkit.partition.tree import SplitTree
 from naslid_toolkit.runtime import Event, append_json_line, read_json_lines, replacing
 from naslid_toolkit.search.config import RunConfig
+from naslid_toolkit.search.control import RunControl
 from naslid_toolkit.space.architecture import Architecture
 from naslid_toolkit.space.nasbench201 import format_architecture
 
@@ -109,21 +109,10 @@ class RunStore:
         """Whether the run has its scores and its search, which are written last."""
         return all((self.folder / name).exists() for name in ("scores.parquet", "history.parquet"))
 
-    @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Keep every other process from continuing this run meanwhile.
-
-        Raises
-        ------
-        ConfigError
-            If another process works on the run.
-        """
-        with (self.folder / ".lock").open("w") as handle:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                raise ConfigError(f"another process works on the run in {self.folder}") from error
-            yield
+    @property
+    def control(self) -> RunControl:
+        """Who works on the run, and what is asked of them."""
+        return RunControl(self.folder)
 
     # -- events ---------------------------------------------------------------------------
 

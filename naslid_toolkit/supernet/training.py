@@ -1,7 +1,6 @@
 """Single-path training of a supernet, and its accuracy on images."""
 
 import math
-import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from torch import Tensor, nn
 
 from naslid_toolkit.datasets import Augmentation, Images, batches
 from naslid_toolkit.errors import ConfigError, DivergedError
-from naslid_toolkit.runtime import Event, OnEvent, WorkDone, generator, ignore_event
+from naslid_toolkit.runtime import WORK_CLOCK, Event, OnEvent, WorkDone, generator, ignore_event
 from naslid_toolkit.space.architecture import Architecture
 from naslid_toolkit.space.search_space import SearchSpace
 from naslid_toolkit.supernet.network import Supernet
@@ -187,7 +186,7 @@ def train(
     losses = _resume(supernet, optimiser, checkpoint)
     total = steps * (last_epoch - first_epoch)
     for epoch in range(first_epoch + len(losses), last_epoch):
-        started = time.perf_counter()
+        started = WORK_CLOCK.now()
         paths = _paths(supernet.space, config, steps, epoch, seed)
         batch_losses: list[Tensor] = []
         stream = epoch_batches(images, config, optimiser, epoch=epoch, seed=seed)
@@ -201,7 +200,7 @@ def train(
         if checkpoint is not None:
             checkpoint.save(_state(supernet, optimiser, losses))
         rate = config.rate_at(float(epoch + 1))
-        on_event(EpochDone(task, epoch + 1, losses[-1], rate, time.perf_counter() - started))
+        on_event(EpochDone(task, epoch + 1, losses[-1], rate, WORK_CLOCK.now() - started))
     return TrainingHistory(tuple(losses), steps * len(losses))
 
 

@@ -239,7 +239,7 @@ def test_another_run_is_not_resumed(whole, config):
 
 def test_two_processes_do_not_share_a_run(whole, config):
     with (
-        RunStore.open(whole).locked(),
+        RunStore.open(whole).control.locked(),
         pytest.raises(ConfigError, match="another process works on the run"),
     ):
         few_shot_search(config, load_digits(), out=whole, resume=True)

@@ -1,0 +1,1 @@
+"""Dashboards for JupyterLab: LID curves, split trees, running searches, rankings, cells."""

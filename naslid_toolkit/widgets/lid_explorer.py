@@ -1,0 +1,387 @@
+"""LID curves whose every setting can be changed without touching a network."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import plotly.graph_objects as go
+from ipywidgets import Combobox, Dropdown, IntSlider, SelectionSlider, SelectMultiple
+from jaxtyping import Float
+from torch import Tensor
+
+from naslid_toolkit.errors import ConfigError, DataError
+from naslid_toolkit.lid.distances import Distances
+from naslid_toolkit.lid.estimators import ESTIMATORS
+from naslid_toolkit.lid.profile import LayerDistances
+from naslid_toolkit.partition.similarity import SIMILARITIES
+from naslid_toolkit.partition.store import NeighbourStore
+from naslid_toolkit.plots._theme import SEQUENTIAL, finish, plain, short
+from naslid_toolkit.plots.lid_curves import LAYER_TITLE, LID_TITLE, LIDCurve, lid_traces
+from naslid_toolkit.search.opened import OpenRun
+from naslid_toolkit.space.nasbench201 import nasbench201, parse_architecture
+from naslid_toolkit.widgets._base import Dashboard, button, control, named, row, say
+from naslid_toolkit.widgets._curves import CurveSet, Settings
+from naslid_toolkit.widgets._views import FigureView
+
+_MOST_NEIGHBOURS: Final = 64  # for which the sums are kept ready
+_NOBODY: Final = -1
+_BANDS: Final = (("over images (bootstrap)", "images"), ("over paths", "paths"), ("none", "none"))
+_PAUSE: Final = 0.2  # seconds without a newer request before a band is computed
+Source = OpenRun | str | Path | NeighbourStore | Mapping[str, LayerDistances]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Shown:
+    """What is on show: the curves, and how they came about."""
+
+    curve_set: CurveSet
+    settings: Settings
+    curves: tuple[LIDCurve, ...]
+    similarity: Float[Tensor, "curves curves"]
+    milliseconds: float
+    errors: Float[Tensor, "curves layers"] | None = None
+
+
+class LIDExplorer(Dashboard):
+    """LID curves of the operations of an edge, and of any architecture beside them.
+
+    Every setting is applied to the distances that were kept; no network runs. Only an
+    architecture that was not measured yet is measured, in the background, with the weights of
+    the run.
+
+    Parameters
+    ----------
+    source
+        The folder of a run that kept its distances, a
+        :class:`~naslid_toolkit.partition.store.NeighbourStore`, or measured networks by name.
+    node
+        The node of the run's split tree to begin with.
+    background
+        See :class:`~naslid_toolkit.widgets._base.Dashboard`.
+
+    Raises
+    ------
+    DataError
+        If the run keeps no distances.
+
+    Examples
+    --------
+    >>> explorer = LIDExplorer("runs/demo")  # doctest: +SKIP
+    >>> explorer.k.value = 10  # doctest: +SKIP
+    """
+
+    def __init__(self, source: Source, *, node: str = "root", background: bool = True) -> None:
+        super().__init__(background=background)
+        self._run: OpenRun | None = None
+        if isinstance(source, NeighbourStore):
+            self._stores = {node: source}
+        elif isinstance(source, Mapping):
+            self._stores = {node: _store_of(source)}
+        else:
+            self._run = OpenRun.of(source)
+            self._stores = {}
+        self._nodes = tuple(self._stores) or _nodes_with_distances(self._run)
+        self._added: tuple[str, ...] = tuple(source) if isinstance(source, Mapping) else ()
+        self._given = dict(source) if isinstance(source, Mapping) else {}
+        self._key: tuple[object, ...] = ()
+        self._curve_set: CurveSet | None = None
+        self.shown: _Shown | None = None
+        self.figure = named(FigureView(description="LID curves and their similarity"), "nl-lid")
+        self._make_controls(node if node in self._nodes else self._nodes[0])
+        self.children = (
+            row([self.node, self.edge, self.context]),
+            row([self.k, self.points, self.estimator, self.similarity, self.bands]),
+            row([self.layers, self.architecture, self.add, self.remove]),
+            self.figure,
+            self.status,
+            self.errors,
+        )
+        self._connect()
+        self._redraw()
+
+    def _make_controls(self, node: str) -> None:
+        store = self._store(node)
+        config = None if self._run is None else self._run.config.split
+        points = store.distances.points
+        k = min(20 if config is None else config.k, points - 1)
+        self.node = control(Dropdown, "node", "node", options=self._nodes, value=node)
+        self.edge = control(Dropdown, "edge", "edge", options=_edges(store))
+        self.context = control(Dropdown, "context", "paths", options=[("mean", _NOBODY)])
+        self.k = control(
+            IntSlider, "k", "neighbours k", min=2, max=min(points - 1, _MOST_NEIGHBOURS), value=k
+        )
+        sizes = CurveSet((), (), (), store.layers, store.distances).sizes
+        self.points = control(
+            SelectionSlider, "points", "images of a batch", options=sizes, value=points
+        )
+        self.estimator = control(Dropdown, "estimator", "estimator", options=tuple(ESTIMATORS))
+        self.similarity = control(Dropdown, "similarity", "similarity", options=tuple(SIMILARITIES))
+        if config is not None:
+            self.estimator.value, self.similarity.value = config.estimator, config.similarity
+        self.bands = control(Dropdown, "bands", "95 % bands", options=_BANDS)
+        self.layers = control(
+            SelectMultiple,
+            "layers",
+            "layers",
+            options=store.layers,
+            value=store.layers,
+            rows=min(5, len(store.layers)),
+        )
+        self.architecture = control(
+            Combobox, "architecture", "architecture", placeholder="type or pick one"
+        )
+        self.architecture.layout.width = "480px"
+        if self._run is not None:
+            self.architecture.options = _picks(self._run)
+        self.add = button("add", "Add curve", "draw this architecture too")
+        self.remove = button("remove", "Remove added", "draw the operations of the edge alone")
+        self._offer_contexts()
+        if len(self._nodes) == 1:
+            self.node.layout.display = "none"
+        if self._run is None:
+            for widget in (self.architecture, self.add, self.remove):
+                widget.layout.display = "none"
+
+    def _connect(self) -> None:
+        self.watch(self.node, self._other_node)
+        self.watch(self.edge, self._other_edge)
+        self.watch(self.points, self._other_points)
+        for widget in (self.context, self.k, self.estimator, self.similarity, self.layers):
+            self.watch(widget, self._redraw)
+        self.watch(self.bands, self._redraw)
+        self.press(self.add, self._add)
+        self.press(self.remove, self._remove)
+
+    # -- what the controls do ---------------------------------------------------------------
+
+    def _other_node(self) -> None:
+        self.edge.options = _edges(self._store(self.node.value))
+        self._other_edge()
+
+    def _other_edge(self) -> None:
+        self._offer_contexts()
+        self._redraw()
+
+    def _other_points(self) -> None:
+        self.k.max = min(self.points.value - 1, _MOST_NEIGHBOURS)
+        self._redraw()
+
+    def _offer_contexts(self) -> None:
+        found = [e for e in self._store(self.node.value).edges if e.edge == self.edge.value]
+        contexts = found[0].contexts if found else ()
+        options = [(f"mean over {len(contexts)} sampled paths", _NOBODY)]
+        self.context.options = options + [(text, i) for i, text in enumerate(contexts)]
+        self.context.value = _NOBODY
+        shown = "" if contexts else "none"
+        self.context.layout.display = self.edge.layout.display = shown
+
+    def _add(self) -> None:
+        text = self.architecture.value.strip()
+        parse_architecture(text)
+        if text not in self._added:
+            self._added = (*self._added, text)
+            say(self.status, "measuring …")
+            self._redraw()
+
+    def _remove(self) -> None:
+        self._added = ()
+        self._redraw()
+
+    # -- computing and drawing ---------------------------------------------------------------
+
+    def _redraw(self) -> None:
+        self.run(self._answer, self._show)
+
+    def _store(self, node: str) -> NeighbourStore:
+        if node not in self._stores:
+            kept = None if self._run is None else self._run.neighbours(node)
+            if kept is None:
+                raise DataError(f"no distances of node {node!r} were kept")
+            self._stores[node] = kept
+        return self._stores[node]
+
+    def settings(self) -> Settings:
+        """Return the settings that the controls show."""
+        return Settings(
+            k=min(self.k.value, self.points.value - 1),
+            estimator=self.estimator.value,
+            points=self.points.value,
+            layers=tuple(self.layers.value) or tuple(self.layers.options),
+        )
+
+    def _answer(self) -> _Shown:
+        curve_set, settings = self._curves_on_show(), self.settings()
+        started = time.perf_counter()
+        errors = curve_set.path_errors(settings) if self.bands.value == "paths" else None
+        curves = curve_set.curves(settings, errors)
+        similarity = curve_set.similarity(settings, self.similarity.value)
+        milliseconds = 1000 * (time.perf_counter() - started)
+        return _Shown(curve_set, settings, curves, similarity, milliseconds, errors)
+
+    def _curves_on_show(self) -> CurveSet:
+        key = (self.node.value, self.edge.value, self.context.value, self._added)
+        if self._curve_set is None or key != self._key:
+            self._curve_set = self._collect(*key)
+            self._key = key
+        return self._curve_set
+
+    def _collect(
+        self, node: str, edge: int | None, context: int, added: tuple[str, ...]
+    ) -> CurveSet:
+        store = self._store(node)
+        if edge is None:
+            places = tuple((i,) for i in range(len(self._given)))
+            return CurveSet(added, ("",) * len(added), places, store.layers, store.distances)
+        found = CurveSet.of_edge(store, edge, None if context == _NOBODY else context)
+        for text in added:
+            if self._run is None:
+                raise ConfigError("only a run can measure further architectures")
+            try:
+                measured = self._run.measure(parse_architecture(text), node)
+                found = found.with_network(text, measured)
+            except Exception:
+                self._added = tuple(other for other in self._added if other != text)
+                raise
+        return found
+
+    def _show(self, shown: _Shown) -> None:
+        self.shown = shown
+        self.figure.show(_figure(shown, self.similarity.value, bands=self.bands.value != "none"))
+        say(self.status, _status(shown))
+        if shown.errors is None and self.bands.value == "images":
+            self.run(lambda: self._with_bands(shown), self._show_bands, slot="bands")
+        self.run(lambda: self._warm(shown), lambda _: None, slot="warm")
+
+    def _with_bands(self, shown: _Shown) -> _Shown | None:
+        if self.background:
+            time.sleep(_PAUSE)
+
+        def go_on(done: int, total: int) -> bool:
+            if self.background and total > done > 0:
+                say(self.status, f"{_status(shown)}; bands: {done} of {total} networks")
+            return self.shown is shown and not self.superseded("bands")
+
+        errors = shown.curve_set.image_errors(shown.settings, go_on)
+        if errors is None:
+            return None
+        curves = shown.curve_set.curves(shown.settings, errors)
+        return _Shown(
+            shown.curve_set, shown.settings, curves, shown.similarity, shown.milliseconds, errors
+        )
+
+    def _show_bands(self, banded: _Shown | None) -> None:
+        current = self.shown
+        if banded is None or current is None or banded.settings != current.settings:
+            return
+        if banded.curve_set is current.curve_set:
+            self.shown = banded
+            self.figure.show(_figure(banded, self.similarity.value, bands=True))
+            say(self.status, _status(banded))
+
+    def _warm(self, shown: _Shown) -> None:
+        """Sort the distances for other numbers of images before they are asked for."""
+        for points in reversed(shown.curve_set.sizes):
+            if self.superseded("warm") or self._curve_set is not shown.curve_set:
+                return
+            if points > 2:
+                shown.curve_set.store(points).lid(k=min(shown.settings.k, points - 1))
+
+    def to_figure(self) -> go.Figure:
+        """Return the curves and the similarity matrix as a plain figure."""
+        if self.shown is None:
+            raise DataError("nothing is drawn yet")
+        figure = _figure(self.shown, self.similarity.value, bands=self.bands.value != "none")
+        settings = self.shown.settings
+        title = f"LID curves, k = {settings.k}, {settings.estimator}, {settings.points} images"
+        return finish(go.Figure(figure), title=title, height=470)
+
+
+def _nodes_with_distances(run: OpenRun | None) -> tuple[str, ...]:
+    if run is not None:
+        split = [node.name for node in run.tree.nodes() if node.split is not None]
+        folder = run.store.folder / "distances"
+        kept = tuple(name for name in split if (folder / f"{name}.safetensors").exists())
+        if kept:
+            return kept
+    where = "the source" if run is None else f"the run in {run.store.folder}"
+    raise DataError(
+        f"{where} keeps no distances: it was not split by LID, or with split.keep_distances = false"
+    )
+
+
+def _store_of(networks: Mapping[str, LayerDistances]) -> NeighbourStore:
+    if not networks:
+        raise DataError("no network was measured")
+    first = next(iter(networks.values()))
+    for name, measured in networks.items():
+        if measured.layers != first.layers:
+            raise DataError(f"{name!r} was measured at other layers than the networks before")
+    return NeighbourStore(
+        first.layers, (), Distances.stack([m.distances for m in networks.values()])
+    )
+
+
+def _edges(store: NeighbourStore) -> list[tuple[str, int]]:
+    space = nasbench201()
+    return [(space.edge_name(item.edge), item.edge) for item in store.edges]
+
+
+def _picks(run: OpenRun) -> tuple[str, ...]:
+    """Return architectures to pick from: those with a score, the best first."""
+    scores = run.scores
+    if not len(scores.columns):
+        return ()
+    order = scores[scores.columns[0]].sort_values(ascending=False)
+    return tuple(str(name) for name in order.index)
+
+
+def _status(shown: _Shown) -> str:
+    settings, batches = shown.settings, shown.curve_set.distances.exponent.shape[1]
+    undefined = sum(sum(curve.undefined) for curve in shown.curves)
+    bound = max(max(curve.bound) for curve in shown.curves)
+    return (
+        f"{len(shown.curves)} curves at {len(settings.layers)} layers; k = {settings.k} of "
+        f"{settings.points} images in each of {batches} batches, {settings.estimator}; "
+        f"{undefined} undefined points; certified to a relative error of {bound:.0e}; "
+        f"computed in {shown.milliseconds:.0f} ms"
+    )
+
+
+def _figure(shown: _Shown, similarity: str, *, bands: bool) -> dict[str, Any]:
+    """Return curves on the left and their similarity on the right, as plain data."""
+    names = [plain(short(curve.name)) for curve in shown.curves]
+    labels = [_brief(name) for name in names]
+    heat = {
+        "type": "heatmap",
+        "x": list(range(len(labels))),
+        "y": list(range(len(labels))),
+        "z": shown.similarity.nan_to_num().tolist(),
+        "xaxis": "x2",
+        "yaxis": "y2",
+        "colorscale": SEQUENTIAL,
+        "colorbar": {"title": {"text": f"{similarity}<br>similarity"}, "thickness": 12},
+        "hovertemplate": "%{y} and %{x}: %{z:.4f}<extra></extra>",
+    }
+    if len(labels) <= 8:
+        heat |= {"texttemplate": "%{z:.2f}"}
+    ticks = {"tickvals": list(range(len(labels))), "ticktext": labels}
+    return {
+        "data": [*lid_traces(shown.curves, bands=bands and shown.errors is not None), heat],
+        "layout": {
+            "height": 430,
+            "margin": {"l": 60, "r": 20, "t": 20, "b": 60},
+            "uirevision": "lid",
+            "legend": {"orientation": "h", "y": -0.25},
+            "hovermode": "closest",
+            "xaxis": {"title": {"text": LAYER_TITLE}, "domain": [0, 0.62], "type": "category"},
+            "yaxis": {"title": {"text": LID_TITLE}, "rangemode": "tozero"},
+            "xaxis2": {"domain": [0.74, 1], "anchor": "y2", **ticks},
+            "yaxis2": {"anchor": "x2", "autorange": "reversed", **ticks},
+        },
+    }
+
+
+def _brief(text: str) -> str:
+    return text if len(text) <= 14 else f"{text[:13]}…"

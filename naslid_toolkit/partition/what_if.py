@@ -184,7 +184,7 @@ def _holds(space: SearchSpace, part: SearchSpace) -> bool:
 
 def _part(item: EdgeEvidence, space: SearchSpace) -> EdgeEvidence:
     """Return the evidence in the contexts that lie in a sub-space, if there are any."""
-    inside = [i for i, text in enumerate(item.contexts) if _lies_in(text, item.edge, space)]
+    inside = [i for i, text in enumerate(item.contexts) if _lies_in(text, space)]
     if not inside or len(inside) == len(item.contexts):
         return item
     return replace(
@@ -195,11 +195,11 @@ def _part(item: EdgeEvidence, space: SearchSpace) -> EdgeEvidence:
     )
 
 
-def _lies_in(context: str, edge: int, space: SearchSpace) -> bool:
+def _lies_in(context: str, space: SearchSpace) -> bool:
+    """Whether a sampled path lies in a space, whose unsplit edges allow everything."""
     operations = context.partition(" ")[2].split("/")
     return len(operations) == len(space.edges) and all(
-        place == edge or operation in space.allowed[place]
-        for place, operation in enumerate(operations)
+        operation in allowed for operation, allowed in zip(operations, space.allowed, strict=True)
     )
 
 

@@ -65,8 +65,8 @@ def interval_bars(low: pd.Series, middle: pd.Series, high: pd.Series) -> dict[st
     return {
         "type": "data",
         "symmetric": False,
-        "array": high - middle,
-        "arrayminus": middle - low,
+        "array": (high - middle).tolist(),
+        "arrayminus": (middle - low).tolist(),
         "thickness": 1,
     }
 

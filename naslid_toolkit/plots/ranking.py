@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -16,10 +16,13 @@ from naslid_toolkit.plots._theme import (
     OTHER_STYLES,
     finish,
     interval_bars,
+    plain,
 )
 from naslid_toolkit.search.evolution import SearchHistory
 
-_SVG_POINTS: Final = 2000  # more are drawn by WebGL, which stays responsive
+SVG_POINTS: Final = 2000  # more are drawn by WebGL, which stays responsive
+TAU_TITLE: Final = "Kendall's tau-b, 95 % interval"
+REFERENCE_TITLE: Final = "reference accuracy, trained alone (share)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +92,8 @@ def plot_ranking(
     """
     points = rank_points(scores, reference, seed=seed)
     headings = [
-        f"{p.method.replace('_', '-')}: τ = {p.tau:.3f} [{p.low:.3f}, {p.high:.3f}]" for p in points
+        f"{plain(p.method).replace('_', '-')}: τ = {p.tau:.3f} [{p.low:.3f}, {p.high:.3f}]"
+        for p in points
     ]
     judged = [] if evaluation is None else ["Beside baselines and ceilings"]
     figure = make_subplots(
@@ -100,7 +104,7 @@ def plot_ranking(
     )
     for column, p in enumerate(points, start=1):
         _add_points(figure, p, column)
-    figure.update_yaxes(title="reference accuracy, trained alone (share)", col=1)
+    figure.update_yaxes(title=REFERENCE_TITLE, col=1)
     if evaluation is not None:
         _add_taus(figure, evaluation, len(points) + 1)
     return finish(figure, title=title)
@@ -109,7 +113,7 @@ def plot_ranking(
 def _add_points(figure: go.Figure, points: RankPoints, column: int) -> None:
     """Draw one method's scatter; all share the vertical axis."""
     style = OTHER_STYLES[(column - 1) % len(OTHER_STYLES)]
-    scatter = go.Scattergl if len(points.score) > _SVG_POINTS else go.Scatter
+    scatter = go.Scattergl if len(points.score) > SVG_POINTS else go.Scatter
     marker = {"color": style.colour, "symbol": style.marker, "size": 7, "opacity": 0.75}
     if scatter is go.Scattergl:
         marker |= {"size": 3, "opacity": 0.35}
@@ -117,7 +121,7 @@ def _add_points(figure: go.Figure, points: RankPoints, column: int) -> None:
         scatter(
             x=points.score,
             y=points.reference,
-            text=points.architectures,
+            text=[plain(name) for name in points.architectures],
             mode="markers",
             marker=marker,
             name=points.method,
@@ -134,27 +138,34 @@ def _add_points(figure: go.Figure, points: RankPoints, column: int) -> None:
 
 def _add_taus(figure: go.Figure, evaluation: Evaluation, column: int) -> None:
     """Draw tau over all architectures: one row for each method, baseline and ceiling."""
+    for trace in tau_traces(evaluation):
+        figure.add_trace(trace, row=1, col=column)
+    figure.update_xaxes(title=TAU_TITLE, col=column)
+    figure.update_yaxes(side="right", automargin=True, type="category", col=column)
+
+
+def tau_traces(evaluation: Evaluation) -> list[dict[str, Any]]:
+    """Return tau with its interval as plain data: ceilings, untrained baselines, methods."""
     methods = evaluation.correlations[evaluation.correlations["top"] == 1]
     ceilings = evaluation.ceilings[evaluation.ceilings["top"] == 1]
     named = ceilings.assign(method="ceiling: " + ceilings["method"])
-    for part, colour, symbol in (
-        (named[::-1], INK, "line-ns-open"),
-        (methods[methods["baseline"]][::-1], BASELINE, "diamond-open"),
-        (methods[~methods["baseline"]][::-1], OTHER_STYLES[0].colour, "circle"),
-    ):
-        figure.add_scatter(
-            x=part["tau"],
-            y=part["method"],
-            error_x=interval_bars(part["low"], part["tau"], part["high"]),
-            mode="markers",
-            marker={"size": 9, "color": colour, "symbol": symbol},
-            showlegend=False,
-            hovertemplate="%{y}: τ = %{x:.3f}<extra></extra>",
-            row=1,
-            col=column,
+    return [
+        {
+            "type": "scatter",
+            "x": part["tau"].tolist(),
+            "y": [plain(str(method)) for method in part["method"]],
+            "error_x": interval_bars(part["low"], part["tau"], part["high"]),
+            "mode": "markers",
+            "marker": {"size": 9, "color": colour, "symbol": symbol},
+            "showlegend": False,
+            "hovertemplate": "%{y}: τ = %{x:.3f}<extra></extra>",
+        }
+        for part, colour, symbol in (
+            (named[::-1], INK, "line-ns-open"),
+            (methods[methods["baseline"]][::-1], BASELINE, "diamond-open"),
+            (methods[~methods["baseline"]][::-1], OTHER_STYLES[0].colour, "circle"),
         )
-    figure.update_xaxes(title="Kendall's tau-b, 95 % interval", col=column)
-    figure.update_yaxes(side="right", automargin=True, type="category", col=column)
+    ]
 
 
 def plot_history(history: SearchHistory, *, title: str = "Course of the search") -> go.Figure:
@@ -173,7 +184,7 @@ def plot_history(history: SearchHistory, *, title: str = "Course of the search")
     figure.add_scatter(
         x=numbers,
         y=frame["score"],
-        text=frame["architecture"],
+        text=[plain(name) for name in frame["architecture"]],
         mode="markers",
         name="architecture",
         marker={"color": OTHER_STYLES[4].colour, "size": 6, "symbol": "circle-open"},

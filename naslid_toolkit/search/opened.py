@@ -24,6 +24,8 @@ from naslid_toolkit.search.steps import Steps
 from naslid_toolkit.search.storage import RunStore
 from naslid_toolkit.space.architecture import Architecture
 from naslid_toolkit.supernet.cost import Cost, count_cost
+from naslid_toolkit.supernet.network import Supernet
+from naslid_toolkit.supernet.training import accuracy
 
 
 class OpenRun:
@@ -48,6 +50,7 @@ class OpenRun:
         self._lock = threading.RLock()
         self._neighbours: dict[str, NeighbourStore | None] = {}
         self._evidence: dict[str, tuple[EdgeEvidence, ...]] = {}
+        self._supernets: dict[str, Supernet] = {}
         self._criteria: dict[str, LIDCriterion] = {}
         self._measured: dict[tuple[str, Architecture], LayerDistances] = {}
 
@@ -104,15 +107,14 @@ class OpenRun:
         finished = self.store.load_frame("scores.parquet")
         if finished is not None:
             return finished
-        known = {method: self.store.load_scores(method) for method in (FEW_SHOT, SINGLE)}
-        columns = {m: pd.Series(values, dtype=float) for m, values in known.items() if values}
+        known = self.evaluated.items()
+        columns = {m: pd.Series(values, dtype=float) for m, values in known if values}
         return pd.DataFrame(columns)
 
-    @property
-    def measured_nodes(self) -> tuple[str, ...]:
-        """Nodes of the tree at which operations were measured."""
-        split = [node.name for node in self.tree.nodes() if node.split is not None]
-        return tuple(name for name in split if self.evidence(name))
+    @cached_property
+    def evaluated(self) -> dict[str, dict[str, float]]:
+        """Every score there is by method, those of the search among them."""
+        return {method: self.store.load_scores(method) for method in (FEW_SHOT, SINGLE)}
 
     def evidence(self, node: str) -> tuple[EdgeEvidence, ...]:
         """Return what was measured at a node, with the settings' ``k`` and estimator."""
@@ -145,6 +147,18 @@ class OpenRun:
                 self._measured[key] = criterion.distances(architecture, dtype=torch.float32)
             return self._measured[key]
 
+    def score(self, architecture: Architecture) -> float:
+        """Return the validation accuracy of an architecture with its leaf's weights.
+
+        Raises
+        ------
+        DataError
+            If the run lacks the images or the weights.
+        """
+        with self._lock:
+            leaf = self.tree.leaf_of(architecture)
+            return accuracy(self._supernet(leaf.name), self.images.valid, architecture)
+
     def cost(self, architecture: Architecture) -> Cost:
         """Return parameters and multiply-accumulates of an architecture in this run's network."""
         return count_cost(architecture, self.config.skeleton(self.images))
@@ -153,15 +167,21 @@ class OpenRun:
         """Return what measures with a node's supernet as the run did."""
         if node not in self._criteria:
             config, settings = self.config, self.config.split
-            place = torch.device("cpu")
-            steps = Steps(self.store, config, self.images, place, Donors(), ignore_event)
             probe = self.images.probe(
                 batches=settings.probe_batches, points=settings.probe_points, seed=config.seed
             )
             self._criteria[node] = LIDCriterion(
-                steps.trained(node, self.tree.node(node).space),
+                self._supernet(node),
                 probe,
                 k=settings.k,
                 estimator=ESTIMATORS[settings.estimator],
             )
         return self._criteria[node]
+
+    def _supernet(self, node: str) -> Supernet:
+        """Return the trained supernet of a node."""
+        if node not in self._supernets:
+            place = torch.device("cpu")
+            steps = Steps(self.store, self.config, self.images, place, Donors(), ignore_event)
+            self._supernets[node] = steps.trained(node, self.tree.node(node).space)
+        return self._supernets[node]

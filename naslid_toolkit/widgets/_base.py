@@ -216,7 +216,8 @@ class Dashboard(VBox):
         for undo in self._undo:
             undo()
         self._undo.clear()
-        for widget in list(_below(self)):
+        parts = [part for box in (self, self.status, self.errors) for part in _below(box)]
+        for widget in (*parts, self.status, self.errors):
             widget.close()
         super().close()
 

@@ -76,10 +76,14 @@ class FigureView(View):
     ----------
     figure
         ``{"data": [...], "layout": {...}}``, plain JSON data.
+    patch
+        Traces that stand in for those of the figure, by their number; small where the figure is
+        large.
     """
 
     _esm = STATIC / "figure.js"
     figure = traitlets.Dict().tag(sync=True)
+    patch = traitlets.Dict().tag(sync=True)
     library = traitlets.Instance(Widget).tag(sync=True, **widget_serialization)
 
     def __init__(self, **traits: Any) -> None:  # noqa: ANN401 - traits of a widget
@@ -87,7 +91,9 @@ class FigureView(View):
 
     def show(self, figure: go.Figure | Mapping[str, Any]) -> None:
         """Draw a figure in the place of the one before."""
-        self.figure = figure_data(figure)
+        with self.hold_sync():
+            self.figure = figure_data(figure)
+            self.patch = {}
 
     def close(self) -> None:
         """Take the figure off every page."""

@@ -77,11 +77,12 @@ function render({ model, el }) {
   }
   async function draw() {
     if (closed || !Plotly) return;
-    const figure = model.get("figure");
+    const figure = model.get("figure"), patch = model.get("patch");
     if (!figure.layout) return;
+    const traces = figure.data.map((trace, i) => patch[i] ?? trace);
     box.style.height = `${figure.layout.height ?? 420}px`;
     box.setAttribute("aria-label", model.get("description"));
-    const { data, layout } = themed(figure, box);
+    const { data, layout } = themed({ data: traces, layout: figure.layout }, box);
     await Plotly.react(box, data, layout, CONFIG);
     if (!heard) listen();
     note.remove();
@@ -103,11 +104,11 @@ function render({ model, el }) {
     Plotly.Plots.resize(box);
   });
   size.observe(box);
-  model.on("change:figure", redraw);
+  model.on("change:figure change:patch", redraw);
   library(model).then((loaded) => { Plotly = loaded; redraw(); }, failed);
   return () => {
     closed = true;
-    model.off("change:figure", redraw);
+    model.off("change:figure change:patch", redraw);
     theme.disconnect();
     size.disconnect();
     Plotly?.purge(box);

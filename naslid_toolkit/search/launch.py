@@ -1,0 +1,92 @@
+"""A search in a process of its own, which outlives the notebook that started it."""
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from naslid_toolkit.search.config import RunConfig, load_task
+from naslid_toolkit.search.storage import RunStore
+
+LOG: Final = "search.log"
+_TAIL: Final = 12  # lines of the log that are worth showing
+
+
+@dataclass(frozen=True, slots=True)
+class SearchProcess:
+    """A search that was started in a process of its own.
+
+    Parameters
+    ----------
+    folder
+        The folder of the run; what the process says is in ``search.log`` there.
+    process
+        The process.
+    """
+
+    folder: Path
+    process: "subprocess.Popen[bytes]"
+
+    @property
+    def exit_status(self) -> int | None:
+        """None while the process lives; 0: finished, 130: cancelled, else it failed."""
+        return self.process.poll()
+
+
+def create_run(config: RunConfig, folder: str | Path) -> RunStore:
+    """Start the folder of a run without beginning the search; see :func:`start_search`.
+
+    Raises
+    ------
+    ConfigError
+        If the folder is in use.
+    DataError
+        If the images of the settings cannot be read.
+    """
+    return RunStore.create(folder, config, task=load_task(config).name)
+
+
+def start_search(folder: str | Path, *, device: str = "auto", workers: int = 1) -> SearchProcess:
+    """Begin or continue the run of a folder in a process of its own.
+
+    The process is followed by :class:`~naslid_toolkit.search.following.RunFollower` and paused or
+    ended by requests (:class:`~naslid_toolkit.search.control.RunControl`). It goes on when the
+    notebook's kernel ends.
+
+    Parameters
+    ----------
+    folder
+        The folder of a run.
+    device, workers
+        As of ``naslid search``.
+
+    Raises
+    ------
+    DataError
+        If it is not the folder of a run.
+    """
+    store = RunStore.open(folder)
+    command = [sys.executable, "-m", "naslid_toolkit", "search", "--resume", "--quiet"]
+    command += ["--out", str(store.folder.resolve()), "--device", device]
+    command += ["--workers", str(workers)]
+    with (store.folder / LOG).open("wb") as log:
+        process = subprocess.Popen(  # noqa: S603 - our own command
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        )
+    return SearchProcess(store.folder, process)
+
+
+def last_words(folder: str | Path) -> str:
+    """Return the end of what the last process in a folder said."""
+    path = Path(folder) / LOG
+    if not path.exists():
+        return ""
+    lines = path.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    return "\n".join(lines[-_TAIL:])

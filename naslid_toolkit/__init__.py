@@ -83,6 +83,7 @@ if TYPE_CHECKING:
         study_costs,
         study_table,
     )
+    from naslid_toolkit.widgets.explorer import explore
 
 __version__ = "0.1.0"
 
@@ -145,6 +146,7 @@ _HOMES: Final = {
     "evaluate": "evaluation.panel",
     "evaluate_stacked": "supernet.stacked",
     "evolve": "search.evolution",
+    "explore": "widgets.explorer",
     "few_shot_search": "search.few_shot",
     "format_architecture": "space.nasbench201",
     "generator": "runtime",
@@ -245,6 +247,7 @@ __all__ = [
     "evaluate",
     "evaluate_stacked",
     "evolve",
+    "explore",
     "few_shot_search",
     "format_architecture",
     "generator",

@@ -14,7 +14,7 @@ from naslid_toolkit.space.nasbench201 import EDGES, nasbench201
 
 _WIDTH: Final = 480
 _HEIGHT: Final = 208
-_NODES: Final = ((34, 108), (172, 108), (308, 108), (446, 108))
+_NODES: Final = ((34.0, 108.0), (172.0, 108.0), (308.0, 108.0), (446.0, 108.0))
 _NAMES: Final = ("in", "1", "2", "out")
 _BENDS: Final = {(0, 1): 0, (0, 2): 84, (1, 2): 0, (0, 3): -98, (1, 3): -58, (2, 3): 0}
 _RADIUS: Final = 15
@@ -50,8 +50,9 @@ def cell_svg(architecture: Architecture, *, width: int = _WIDTH) -> str:
         for number, (operation, alive) in enumerate(zip(architecture.operations, live, strict=True))
     )
     nodes = "".join(
-        f'<circle cx="{x}" cy="{y}" r="{_RADIUS}" fill="white" stroke="{INK}" stroke-width="2"/>'
-        f'<text x="{x}" y="{y + 4}" text-anchor="middle" fill="{INK}">{name}</text>'
+        f'<circle cx="{x:g}" cy="{y:g}" r="{_RADIUS}" fill="white" stroke="{INK}" '
+        f'stroke-width="2"/>'
+        f'<text x="{x:g}" y="{y + 4:g}" text-anchor="middle" fill="{INK}">{name}</text>'
         for (x, y), name in zip(_NODES, _NAMES, strict=True)
     )
     height = round(width * _HEIGHT / _WIDTH)

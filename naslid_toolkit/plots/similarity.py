@@ -2,7 +2,9 @@
 
 import itertools
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Final
 
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
@@ -10,6 +12,8 @@ from plotly.subplots import make_subplots
 from naslid_toolkit.partition.split import EdgeCandidate, Split
 from naslid_toolkit.plots._theme import SEQUENTIAL, finish, short
 from naslid_toolkit.space.search_space import SearchSpace
+
+_CLOSE: Final = 0.97
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +38,7 @@ def _cells(candidate: EdgeCandidate, space: SearchSpace, *, chosen: bool) -> Sim
     mark = "★ " if chosen else ""
     name = space.edge_name(candidate.edge)
     return SimilarityCells(
-        title=f"{mark}edge {name}, score {candidate.grouping.score:.3f}",
+        title=f"{mark}edge {name}, score {candidate.grouping.score:.3g}",
         labels=tuple(short(candidate.operations[i]) for i in order),
         values=tuple(tuple(float(candidate.similarity[i, j]) for j in order) for i in order),
         boundaries=tuple(itertools.accumulate(map(len, groups)))[:-1],
@@ -68,9 +72,10 @@ def plot_similarity(
         horizontal_spacing=0.12,
         vertical_spacing=0.28 / rows,
     )
+    digits = digits_of(value for cell in cells for row in cell.values for value in row)
     for i, cell in enumerate(cells):
         place = {"row": i // columns + 1, "col": i % columns + 1}
-        figure.add_trace(_heatmap(cell), **place)
+        figure.add_trace(_heatmap(cell, digits), **place)
         for boundary in cell.boundaries:
             middle = boundary - 0.5
             for line in ({"x0": middle, "x1": middle}, {"y0": middle, "y1": middle}):
@@ -82,12 +87,17 @@ def plot_similarity(
     return finish(figure, title=title, height=330 * rows + 90)
 
 
-def _heatmap(cell: SimilarityCells) -> go.Heatmap:
+def digits_of(values: Iterable[float]) -> int:
+    """Return the decimals that tell similarities apart: more where all are close to 1."""
+    return 2 if min(values, default=0.0) < _CLOSE else 4
+
+
+def _heatmap(cell: SimilarityCells, digits: int) -> go.Heatmap:
     return go.Heatmap(
         x=cell.labels,
         y=cell.labels,
         z=cell.values,
-        texttemplate="%{z:.2f}",
+        texttemplate=f"%{{z:.{digits}f}}",
         textfont={"size": 11},
         coloraxis="coloraxis",
         hovertemplate="%{y} and %{x}: %{z:.4f}<extra></extra>",

@@ -61,7 +61,7 @@ class RunProgress:
     bests
         ``(evaluations, best score)`` of the search as it went on.
     best, best_score
-        The best architecture so far; empty and NaN before there is one.
+        The best architecture so far; empty and None before there is one.
     splits
         A line for each node that was split.
     scored
@@ -75,7 +75,7 @@ class RunProgress:
     losses: tuple[LossCurve, ...]
     bests: tuple[tuple[int, float], ...]
     best: str
-    best_score: float
+    best_score: float | None
     splits: tuple[str, ...]
     scored: Mapping[str, int]
 
@@ -175,7 +175,8 @@ class RunFollower:
         done = {kind: column.until(number) for kind, column in self._columns.items()}
         generations = done.get("GenerationDone", ())
         scored = self._scored(done.get("Scored", ()), now=now)
-        best, best_score = "", float("nan")
+        best: str = ""
+        best_score: float | None = None
         if generations:
             best, best_score = generations[-1]["best"], generations[-1]["best_score"]
         return RunProgress(

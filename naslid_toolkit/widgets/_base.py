@@ -3,6 +3,7 @@
 import html
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
@@ -37,6 +38,11 @@ class NewestWins:
         self._busy = False
         self._idle = threading.Event()
         self._idle.set()
+
+    @property
+    def idle(self) -> bool:
+        """Whether there is nothing to do."""
+        return self._idle.is_set()
 
     @property
     def waiting(self) -> bool:
@@ -89,6 +95,8 @@ class Dashboard(VBox):
         at once, for tests.
     """
 
+    closed = True  # until it is made
+
     def __init__(self, *, background: bool = True) -> None:
         super().__init__()
         self.add_class("nl-dashboard")
@@ -136,7 +144,14 @@ class Dashboard(VBox):
 
     def settled(self, seconds: float = 60.0) -> bool:
         """Wait until all background work is done; say whether that came to be."""
-        return all(slot.wait(seconds) for slot in list(self._slots.values()))
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            slots = list(self._slots.values())
+            if all(slot.idle for slot in slots):  # work in one slot may ask for more in another
+                return True
+            for slot in slots:
+                slot.wait(max(0.0, deadline - time.monotonic()))
+        return False
 
     # -- words ----------------------------------------------------------------------------
 

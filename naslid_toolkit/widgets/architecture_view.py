@@ -82,12 +82,14 @@ class ArchitectureView(Dashboard):
         reference: ReferenceTable | None = None,
         background: bool = True,
     ) -> None:
+        opened = None if run is None else OpenRun.of(run)
+        chosen = _given(architecture, opened)
         super().__init__(background=background)
-        self._run = None if run is None else OpenRun.of(run)
+        self._run = opened
         self._reference = reference
         if reference is None and self._run is not None:
             self._reference = self._run.reference
-        self.architecture = _given(architecture, self._run)
+        self.architecture = chosen
         self._chosen = 0  # the pressed edge
         self._showing = False
         self._scored: dict[str, float] = {}

@@ -37,8 +37,9 @@ class Explorer(Dashboard):
     """
 
     def __init__(self, run: OpenRun | str | Path, *, background: bool = True) -> None:
+        source = OpenRun.of(run)
         super().__init__(background=background)
-        self.source = OpenRun.of(run)
+        self.source = source
         self.dashboards: dict[str, Dashboard] = {}
         self.tabs = Tab([VBox() for _ in TABS], titles=TABS, selected_index=0)
         self.tabs.add_class("nl-tabs")
@@ -85,8 +86,9 @@ class Explorer(Dashboard):
 
     def close(self) -> None:
         """Close all tabs."""
-        for dashboard in self.dashboards.values():
-            dashboard.close()
+        if not self.closed:
+            for dashboard in self.dashboards.values():
+                dashboard.close()
         super().close()
 
 

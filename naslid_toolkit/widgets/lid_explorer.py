@@ -19,6 +19,7 @@ from naslid_toolkit.partition.similarity import SIMILARITIES
 from naslid_toolkit.partition.store import NeighbourStore
 from naslid_toolkit.plots._theme import SEQUENTIAL, finish, plain, short
 from naslid_toolkit.plots.lid_curves import LAYER_TITLE, LID_TITLE, LIDCurve, lid_traces
+from naslid_toolkit.plots.similarity import digits_of
 from naslid_toolkit.search.opened import OpenRun
 from naslid_toolkit.space.nasbench201 import nasbench201, parse_architecture
 from naslid_toolkit.widgets._base import Dashboard, button, control, named, row, say
@@ -73,16 +74,10 @@ class LIDExplorer(Dashboard):
     """
 
     def __init__(self, source: Source, *, node: str = "root", background: bool = True) -> None:
+        run, stores = _opened(source, node)
+        nodes = tuple(stores) or _nodes_with_distances(run)
         super().__init__(background=background)
-        self._run: OpenRun | None = None
-        if isinstance(source, NeighbourStore):
-            self._stores = {node: source}
-        elif isinstance(source, Mapping):
-            self._stores = {node: _store_of(source)}
-        else:
-            self._run = OpenRun.of(source)
-            self._stores = {}
-        self._nodes = tuple(self._stores) or _nodes_with_distances(self._run)
+        self._run, self._stores, self._nodes = run, stores, nodes
         self._added: tuple[str, ...] = tuple(source) if isinstance(source, Mapping) else ()
         self._given = dict(source) if isinstance(source, Mapping) else {}
         self._key: tuple[object, ...] = ()
@@ -298,6 +293,15 @@ class LIDExplorer(Dashboard):
         return finish(go.Figure(figure), title=title, height=470)
 
 
+def _opened(source: Source, node: str) -> tuple[OpenRun | None, dict[str, NeighbourStore]]:
+    """Return the run to look at, or the distances that were given."""
+    if isinstance(source, NeighbourStore):
+        return None, {node: source}
+    if isinstance(source, Mapping):
+        return None, {node: _store_of(source)}
+    return OpenRun.of(source), {}
+
+
 def _nodes_with_distances(run: OpenRun | None) -> tuple[str, ...]:
     if run is not None:
         split = [node.name for node in run.tree.nodes() if node.split is not None]
@@ -365,7 +369,7 @@ def _figure(shown: _Shown, similarity: str, *, bands: bool) -> dict[str, Any]:
         "hovertemplate": "%{y} and %{x}: %{z:.4f}<extra></extra>",
     }
     if len(labels) <= 8:
-        heat |= {"texttemplate": "%{z:.2f}"}
+        heat |= {"texttemplate": f"%{{z:.{digits_of(shown.similarity.flatten().tolist())}f}}"}
     ticks = {"tickvals": list(range(len(labels))), "ticktext": labels}
     return {
         "data": [*lid_traces(shown.curves, bands=bands and shown.errors is not None), heat],

@@ -79,8 +79,9 @@ class PartitionExplorer(Dashboard):
     def __init__(
         self, source: OpenRun | str | Path | FewShotRun, *, background: bool = True
     ) -> None:
+        trained = trained_tree(source)
         super().__init__(background=background)
-        self._trained = trained_tree(source)
+        self._trained = trained
         self.by_hand: dict[str, HandSplit] = hand_splits(self._trained.tree)
         self.found: WhatIf | None = None
         self.stability: SplitStability | None = None
@@ -136,7 +137,8 @@ class PartitionExplorer(Dashboard):
         self.difference: HTML = pane("nl-difference")
         self.hand = named(GroupView(description="groups of operations"), "nl-hand-groups")
         self.training = VBox()
-        can_train = self._trained.run is not None
+        if self._trained.run is None:
+            self.out.layout.display = self.retrain.layout.display = "none"
         self.children = (
             row([self.criterion, self.similarity, self.grouping, self.groups]),
             row([self.k, self.estimator, self.levels]),
@@ -156,7 +158,8 @@ class PartitionExplorer(Dashboard):
             heading("Split it by hand"),
             row([self.edge, self.apply, self.forget]),
             self.hand,
-            *([row([self.out, self.retrain]), self.training] if can_train else []),
+            row([self.out, self.retrain]),
+            self.training,
             self.status,
             self.errors,
         )

@@ -81,19 +81,19 @@ class RankingExplorer(Dashboard):
         seed: int = 0,
         background: bool = True,
     ) -> None:
-        super().__init__(background=background)
-        self._seed = seed
-        self._reference = reference if reference is not None else _reference_of(source)
-        accuracy = self._reference
-        self._accuracy = accuracy.accuracy if isinstance(accuracy, ReferenceTable) else accuracy
-        self._columns = _columns(source, "" if other is None else f"{_name(source)}: ")
+        judge = reference if reference is not None else _reference_of(source)
+        columns = _columns(source, "" if other is None else f"{_name(source)}: ")
+        second = len(columns) if other is not None else 1
         if other is not None:
-            self._columns |= _columns(other, f"{_name(other)}: ")
+            columns |= _columns(other, f"{_name(other)}: ")
+        super().__init__(background=background)
+        self._seed, self._reference, self._columns = seed, judge, columns
+        self._accuracy = judge.accuracy if isinstance(judge, ReferenceTable) else judge
         self._panels: tuple[Panel, ...] = ()
         self.evaluation: Evaluation | None = None
         self.selection: tuple[str, ...] = ()
         self._holding = False
-        self._make(len(_columns(source, "")) if other is not None else 1)
+        self._make(second)
         self._connect()
         self._redraw()
 
@@ -199,7 +199,8 @@ class RankingExplorer(Dashboard):
         elif content["kind"] == "click" and content["curve"] in {0, 1}:
             panel = self._panels[content["curve"]]
             self.picked = str(panel.frame.index[int(content["point"])])
-            self.cells.show([cell_of(self.picked, panel)])
+            if _are_cells(panel.frame.index):
+                self.cells.show([cell_of(self.picked, panel)])
 
     def _brushed(self, found: Mapping[str, Any] | None) -> None:
         panel = self._panels[0]
@@ -218,10 +219,9 @@ class RankingExplorer(Dashboard):
         ):
             low, high = float(whole.min()), float(whole.max())
             step = (high - low or 1.0) / 500
-            slider.min, slider.max = min(slider.min, low - step), max(slider.max, high + step)
-            slider.step = step
-            slider.value = (float(min(part)) - step, float(max(part)) + step)
-            slider.min, slider.max = low - step, high + step
+            with slider.hold_sync(), slider.hold_trait_notifications():
+                slider.min, slider.max, slider.step = low - step, high + step, step
+                slider.value = (float(min(part)) - step, float(max(part)) + step)
         self._holding = False
 
     def _reselect(self) -> None:

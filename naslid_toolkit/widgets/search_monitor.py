@@ -1,7 +1,6 @@
 """A search that is started, watched, paused, cancelled, or replayed."""
 
 import html
-import math
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -82,16 +81,10 @@ class SearchMonitor(Dashboard):
         workers: int = 1,
         background: bool = True,
     ) -> None:
+        folder, follower = _place(source, out)
         super().__init__(background=background)
         self._config = source if isinstance(source, RunConfig) else None
-        if self._config is None:
-            if out is not None:
-                raise ConfigError("out is for a new run; a run has its folder")
-            folder = source.store.folder if isinstance(source, OpenRun) else Path(str(source))
-            self._follower: RunFollower | None = RunFollower(folder)
-        else:
-            folder = Path(out) if out is not None else _free_folder(Path("runs"))
-            self._follower = None
+        self._follower = follower
         self.folder = folder
         self._device, self._workers = device, workers
         self.process: SearchProcess | None = None
@@ -296,9 +289,9 @@ class SearchMonitor(Dashboard):
     def _draw_best(self, progress: RunProgress, scores: Sequence[tuple[str, float]]) -> None:
         name, score = progress.best, progress.best_score
         for other, value in scores:
-            if not name or math.isnan(score) or value > score:
+            if score is None or value > score:
                 name, score = other, value
-        if name:
+        if score is not None:
             svg = cell_svg(parse_architecture(name), width=340)
             self.best.show([{"svg": svg, "caption": f"best so far, score {score:.3f}\n{name}"}])
 
@@ -312,8 +305,21 @@ class SearchMonitor(Dashboard):
 
     def close(self) -> None:
         """Stop looking; the search itself goes on."""
-        self._ended.set()
+        if not self.closed:
+            self._ended.set()
         super().close()
+
+
+def _place(
+    source: RunConfig | OpenRun | str | Path, out: str | Path | None
+) -> tuple[Path, RunFollower | None]:
+    """Return the folder of the run, and what follows it if it exists."""
+    if isinstance(source, RunConfig):
+        return Path(out) if out is not None else _free_folder(Path("runs")), None
+    if out is not None:
+        raise ConfigError("out is for a new run; a run has its folder")
+    folder = source.store.folder if isinstance(source, OpenRun) else Path(source)
+    return folder, RunFollower(folder)
 
 
 def _free_folder(parent: Path) -> Path:

@@ -203,7 +203,7 @@ class Journey:
 
 @pytest.fixture
 def journey(browser, lab):
-    context = browser.new_context(viewport={"width": 1400, "height": 1200})
+    context = browser.new_context(viewport={"width": 1400, "height": 1700})
     found = Journey(context.new_page(), lab)
     yield found
     context.close()

@@ -39,6 +39,7 @@ function themed(figure, box) {
   layout.paper_bgcolor = layout.plot_bgcolor = "rgba(0,0,0,0)";
   layout.font = { ...layout.font, color: ink };
   layout.hoverlabel = { bgcolor: paper, bordercolor: line, font: { color: ink }, ...layout.hoverlabel };
+  layout.modebar = { bgcolor: "rgba(0,0,0,0)", color: line, activecolor: ink };
   for (const [name, axis] of Object.entries(layout))
     if (/^[xy]axis\d*$/.test(name))
       layout[name] = { gridcolor: line, zerolinecolor: line, linecolor: line, automargin: true, ...axis };

@@ -1,6 +1,6 @@
 // A split tree: SVG with the ARIA roles and keys of a tree. Every text is set as text.
 const NS = "http://www.w3.org/2000/svg";
-const WIDE = 168, HIGH = 62, GAP = 44, HALF = 78, EDGE = 26;
+const WIDE = 168, HIGH = 62, GAP = 44, HALF = 78, EDGE = 26, LEAST = 0.7;
 
 function make(name, attributes = {}, text = null) {
   const node = document.createElementNS(NS, name);
@@ -57,8 +57,10 @@ function render({ model, el }) {
     const levels = 1 + Math.max(0, ...now.shown.map((node) => node.level));
     const width = Math.max(1, now.leaves) * WIDE + 8, height = levels * (HIGH + GAP) - GAP + 12;
     svg.replaceChildren();
-    for (const [key, value] of Object.entries({ viewBox: `0 0 ${width} ${height}`, width, height,
-      "aria-label": model.get("description") })) svg.setAttribute(key, value);
+    svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
+    svg.setAttribute("aria-label", model.get("description"));
+    svg.style.maxWidth = `${width}px`; // shrinks with the page, but stays legible
+    svg.style.minWidth = `${width * LEAST}px`;
     const centre = (id) => {
       const { across, level } = now.place.get(id);
       return [4 + across * WIDE + WIDE / 2, 6 + level * (HIGH + GAP) + HIGH / 2];

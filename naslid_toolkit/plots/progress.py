@@ -73,8 +73,13 @@ def progress_figure(
                 "title": {"text": "architectures scored"},
                 "domain": [0.56, 1],
                 "anchor": "y2",
+                **({} if scores else {"range": [0, population]}),
             },
-            "yaxis2": {"title": {"text": "score: validation accuracy (share)"}, "anchor": "x2"},
+            "yaxis2": {
+                "title": {"text": "score: validation accuracy (share)"},
+                "anchor": "x2",
+                **({} if scores else {"range": [0, 1]}),
+            },
         },
     }
 

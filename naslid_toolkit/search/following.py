@@ -14,6 +14,7 @@ from naslid_toolkit.search.reuse import FEW_SHOT, SINGLE
 from naslid_toolkit.search.storage import RunStore
 
 State = Literal["running", "paused", "stopped", "finished"]
+EPOCHS: Final = "epochs"
 _RECENT: Final = 8  # epochs from which the time left is judged
 _TRAINING: Final = "training "
 
@@ -179,11 +180,14 @@ class RunFollower:
         best_score: float | None = None
         if generations:
             best, best_score = generations[-1]["best"], generations[-1]["best_score"]
+        stages = tuple(self._stages(epochs, done, scored))
+        trainings = [stage for stage in stages if stage.unit == EPOCHS]
+        left = sum(stage.total - stage.done for stage in trainings)
         return RunProgress(
             events=number,
-            stages=tuple(self._stages(epochs, done, scored)),
-            share=sum(len(rows) for rows in epochs.values()) / self._all_epochs,
-            seconds_left=self._seconds_left(epochs),
+            stages=stages,
+            share=1 - left / sum(stage.total for stage in trainings),
+            seconds_left=_seconds_left(epochs, left),
             losses=tuple(
                 LossCurve(task, tuple(rows), tuple(row["loss"] for row in rows.values()))
                 for task, rows in epochs.items()
@@ -194,10 +198,6 @@ class RunFollower:
             splits=tuple(_split_line(row) for row in done.get("SpaceSplit", ())),
             scored=scored,
         )
-
-    @property
-    def _all_epochs(self) -> int:
-        return self.config.total_epochs * (2 if self.config.single else 1)
 
     def _scored(self, events: Sequence[dict[str, Any]], *, now: bool) -> dict[str, int]:
         """Count scores of the sample; only of the present state their file says more."""
@@ -220,7 +220,7 @@ class RunFollower:
         for level in range(config.levels + 1):
             first, last = config.epochs_of(level)
             count = sum(len(epochs.get(node, ())) for node in nodes)
-            yield Stage(f"train level {level}", count, len(nodes) * (last - first), "epochs")
+            yield Stage(f"train level {level}", count, len(nodes) * (last - first), EPOCHS)
             if level < config.levels:
                 split = [node for node in nodes if node in splits]
                 yield Stage(f"split level {level}", len(split), len(nodes), "nodes")
@@ -234,15 +234,16 @@ class RunFollower:
         yield Stage("search", visited, config.evolution.evaluations, "architectures")
         if config.single:
             count = len(epochs.get(SINGLE, ()))
-            yield Stage("train single", count, config.total_epochs, "epochs")
+            yield Stage("train single", count, config.total_epochs, EPOCHS)
             yield Stage("score single", scored.get(SINGLE, 0), config.sample, "architectures")
 
-    def _seconds_left(self, epochs: Mapping[str, Mapping[int, Any]]) -> float | None:
-        rows = [row for task in epochs.values() for row in task.values()]
-        left = self._all_epochs - len(rows)
-        if not rows or left <= 0:
-            return None
-        return left * median(float(row["seconds"]) for row in rows[-_RECENT:])
+
+def _seconds_left(epochs: Mapping[str, Mapping[int, Any]], left: int) -> float | None:
+    """Judge the time of the epochs that are left by the last ones."""
+    rows = [row for task in epochs.values() for row in task.values()]
+    if not rows or left <= 0:
+        return None
+    return left * median(float(row["seconds"]) for row in rows[-_RECENT:])
 
 
 def _latest(rows: Sequence[dict[str, Any]]) -> dict[int, dict[str, Any]]:

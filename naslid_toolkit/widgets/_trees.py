@@ -8,19 +8,22 @@ from naslid_toolkit.partition.what_if import Evidence
 from naslid_toolkit.plots._theme import short
 from naslid_toolkit.plots.split_tree import tree_nodes
 
-_MARKS: Final = {"same": "", "space": "≠", "split": "≠", "first only": "−", "second only": "+"}
+_MARKS: Final = {"same": "", "space": "≠", "split": "≠"}
 _WORDS: Final = {
     "same": "",
     "space": "other architectures than in the other tree",
     "split": "split otherwise than in the other tree",
     "first only": "not in the other tree",
-    "second only": "not in the other tree",
 }
 _BRANCH_WIDTH: Final = 26  # letters in a line above a box
 
 
 def shown_nodes(
-    tree: SplitTree, other: SplitTree, evidence: Mapping[str, Evidence] | None = None
+    tree: SplitTree,
+    other: SplitTree,
+    evidence: Mapping[str, Evidence] | None = None,
+    *,
+    new: bool = False,
 ) -> list[dict[str, Any]]:
     """Return the nodes of a tree for a view, marked where they differ from another tree.
 
@@ -30,21 +33,23 @@ def shown_nodes(
         The tree, and the one it is compared with.
     evidence
         What the splits rest on, where some are estimated.
+    new
+        Whether a node that is in this tree alone is marked as new, else as gone.
     """
     changes = dict(zip(*(tree.diff(other)[c] for c in ("node", "change")), strict=True))
-    known = evidence or {}
+    known, marks = evidence or {}, {**_MARKS, "first only": "+" if new else "−"}
     return [
-        _node(tree.node(place.name), place.parent, place.branch, changes[place.name], known)
+        {
+            "parent": place.parent,
+            "branch": _lines(place.branch),
+            **_node(tree.node(place.name), changes[place.name], known, marks),
+        }
         for place in tree_nodes(tree)
     ]
 
 
 def _node(
-    node: SplitTree,
-    parent: str,
-    branch: tuple[str, ...],
-    change: str,
-    known: Mapping[str, Evidence],
+    node: SplitTree, change: str, known: Mapping[str, Evidence], marks: Mapping[str, str]
 ) -> dict[str, Any]:
     by_hand = node.split is not None and node.split.by_hand
     basis = known.get(node.name)
@@ -57,11 +62,9 @@ def _node(
         notes.append(f"estimated from what was measured at {basis.source}")
     return {
         "id": node.name,
-        "parent": parent,
-        "branch": _lines(branch),
         "lines": [node.name, f"{len(node.space):,} architectures", f"{'≈ ' * estimated}{what}"],
         "status": "hand" if by_hand else "same" if change == "same" else "changed",
-        "mark": "✎" if by_hand else _MARKS[change],
+        "mark": "✎" if by_hand else marks[change],
         "note": "; ".join(filter(None, notes)),
     }
 

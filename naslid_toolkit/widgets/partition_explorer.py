@@ -197,7 +197,7 @@ class PartitionExplorer(Dashboard):
         self.found = found
         trained = self._trained.tree
         self.before.nodes = shown_nodes(trained, found.tree)
-        self.after.nodes = shown_nodes(found.tree, trained, found.evidence)
+        self.after.nodes = shown_nodes(found.tree, trained, found.evidence, new=True)
         self._show_difference(found)
         self._look_at_node()
 

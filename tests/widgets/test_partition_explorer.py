@@ -91,6 +91,7 @@ def test_a_split_by_hand_is_shown_and_forgotten(explorer):
     explorer.apply.click()
 
     assert marks(explorer.after)["root"] == "✎"
+    assert marks(explorer.after)["root-2"] == "+"
     assert len(explorer.found.tree.children) == 3
     assert explorer.hand.groups[0] == ["none"]
     explorer.forget.click()

@@ -14,7 +14,7 @@ install: .venv/.installed
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; set PYTHON=")'
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet $(TORCH)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[notebooks,test,lint]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[notebooks,test,lint,browser]'
 	touch $@
 
 demo: install
@@ -35,6 +35,7 @@ bench: install
 	$(BIN)/python -m benchmarks.lid
 	$(BIN)/python -m benchmarks.stages
 	$(BIN)/python -m benchmarks.evaluation
+	$(BIN)/python -m benchmarks.widgets
 
 clean:
 	rm -rf .venv runs .pytest_cache .mypy_cache .ruff_cache

@@ -14,6 +14,7 @@ from naslid_toolkit.lid.profile import LIDProfile
 from naslid_toolkit.partition.evidence import EdgeEvidence
 from naslid_toolkit.plots._theme import finish, plain, short, style_of
 
+_MARKED: Final = 12  # curves with markers; more would hide each other
 LAYER_TITLE: Final = "layer, from input to output"
 LID_TITLE: Final = "mean LID (dimensionless)"
 
@@ -115,13 +116,14 @@ def lid_traces(curves: Sequence[LIDCurve], *, bands: bool = False) -> list[dict[
         Whether errors are drawn as bands of the 95 % interval, below the curves, instead of
         bars of one standard error.
     """
-    traces = [_line(curve, position, bars=not bands) for position, curve in enumerate(curves)]
+    marked = len(curves) <= _MARKED
+    traces = [_line(c, i, bars=not bands, marked=marked) for i, c in enumerate(curves)]
     if not bands:
         return traces
     return [_band(curve, position) for position, curve in enumerate(curves)] + traces
 
 
-def _line(curve: LIDCurve, position: int, *, bars: bool) -> dict[str, Any]:
+def _line(curve: LIDCurve, position: int, *, bars: bool, marked: bool) -> dict[str, Any]:
     style = style_of(curve.style or curve.name, position)
     trace: dict[str, Any] = {
         "type": "scatter",
@@ -129,7 +131,7 @@ def _line(curve: LIDCurve, position: int, *, bars: bool) -> dict[str, Any]:
         "y": [_or_none(value) for value in curve.lid],
         "customdata": [_words(curve, i) for i in range(len(curve.layers))],
         "name": plain(short(curve.name)),
-        "mode": "lines+markers",
+        "mode": "lines+markers" if marked else "lines",
         "line": {"color": style.colour, "dash": style.dash, "width": 2},
         "marker": {"symbol": style.marker, "size": 7},
         "hovertemplate": "%{x}<br>LID %{y:.3f}%{customdata}",

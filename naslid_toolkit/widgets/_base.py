@@ -142,6 +142,10 @@ class Dashboard(VBox):
         """Whether the work under way in a slot is out of date: a newer request waits."""
         return self.closed or self._slot(slot).waiting
 
+    def idle(self, slot: str = "main") -> bool:
+        """Whether there is no work in a slot."""
+        return self._slot(slot).idle
+
     def settled(self, seconds: float = 60.0) -> bool:
         """Wait until all background work is done; say whether that came to be."""
         deadline = time.monotonic() + seconds

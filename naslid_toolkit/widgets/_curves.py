@@ -18,6 +18,7 @@ from naslid_toolkit.partition.store import NeighbourStore
 from naslid_toolkit.plots.lid_curves import LIDCurve
 
 REPLICATES = 40  # resamples of the images behind a band
+_LAYERS_AT_ONCE = 1  # layers resampled between two looks for newer work
 _SIZES = (16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024)
 
 
@@ -187,17 +188,19 @@ class CurveSet:
         count = len(distances.exponent)
         draws = []
         for number in range(count):
-            if not go_on(number, count):
-                return None
-            draws.append(
-                bootstrap_lids(
-                    distances[number],
+            parts = []
+            for layers in torch.arange(len(self.layers)).split(_LAYERS_AT_ONCE):
+                if not go_on(number, count):
+                    return None
+                part = bootstrap_lids(
+                    distances[number, :, layers],
                     k=settings.k,
                     estimator=estimator,
                     replicates=REPLICATES,
                     seed=0,
-                ).nanmean(dim=1)
-            )
+                )
+                parts.append(part.nanmean(dim=1))
+            draws.append(torch.cat(parts, dim=1))
         every = torch.stack(draws)
         return torch.stack(
             [every[list(places)].nanmean(dim=0).std(dim=0) for places in self.members]

@@ -2,14 +2,11 @@
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import plotly.graph_objects as go
-from ipywidgets import Combobox, Dropdown, IntSlider, SelectionSlider, SelectMultiple
-from jaxtyping import Float
-from torch import Tensor
+from ipywidgets import Combobox, Dropdown, HBox, IntSlider, SelectionSlider, SelectMultiple
 
 from naslid_toolkit.errors import ConfigError, DataError
 from naslid_toolkit.lid.distances import Distances
@@ -17,32 +14,20 @@ from naslid_toolkit.lid.estimators import ESTIMATORS
 from naslid_toolkit.lid.profile import LayerDistances
 from naslid_toolkit.partition.similarity import SIMILARITIES
 from naslid_toolkit.partition.store import NeighbourStore
-from naslid_toolkit.plots._theme import SEQUENTIAL, finish, plain, short
-from naslid_toolkit.plots.lid_curves import LAYER_TITLE, LID_TITLE, LIDCurve, lid_traces
-from naslid_toolkit.plots.similarity import digits_of
+from naslid_toolkit.plots._theme import finish
 from naslid_toolkit.search.opened import OpenRun
 from naslid_toolkit.space.nasbench201 import nasbench201, parse_architecture
 from naslid_toolkit.widgets._base import Dashboard, button, control, named, row, say
 from naslid_toolkit.widgets._curves import CurveSet, Settings
+from naslid_toolkit.widgets._lid_pictures import Shown, curve_figure, matrix_figure, status_of
 from naslid_toolkit.widgets._views import FigureView
 
 _MOST_NEIGHBOURS: Final = 64  # for which the sums are kept ready
 _NOBODY: Final = -1
 _BANDS: Final = (("over images (bootstrap)", "images"), ("over paths", "paths"), ("none", "none"))
+_BREATH: Final = 0.1  # seconds between the curves and their matrix
 _PAUSE: Final = 0.2  # seconds without a newer request before a band is computed
 Source = OpenRun | str | Path | NeighbourStore | Mapping[str, LayerDistances]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Shown:
-    """What is on show: the curves, and how they came about."""
-
-    curve_set: CurveSet
-    settings: Settings
-    curves: tuple[LIDCurve, ...]
-    similarity: Float[Tensor, "curves curves"]
-    milliseconds: float
-    errors: Float[Tensor, "curves layers"] | None = None
 
 
 class LIDExplorer(Dashboard):
@@ -82,14 +67,16 @@ class LIDExplorer(Dashboard):
         self._given = dict(source) if isinstance(source, Mapping) else {}
         self._key: tuple[object, ...] = ()
         self._curve_set: CurveSet | None = None
-        self.shown: _Shown | None = None
-        self.figure = named(FigureView(description="LID curves and their similarity"), "nl-lid")
+        self.shown: Shown | None = None
+        self._warmed: CurveSet | None = None
+        self.figure = named(FigureView(description="LID curves"), "nl-lid")
+        self.matrix = named(FigureView(description="similarity of the curves"), "nl-lid-matrix")
         self._make_controls(node if node in self._nodes else self._nodes[0])
         self.children = (
             row([self.node, self.edge, self.context]),
             row([self.k, self.points, self.estimator, self.similarity, self.bands]),
             row([self.layers, self.architecture, self.add, self.remove]),
-            self.figure,
+            named(HBox([self.figure, self.matrix]), "nl-wide-narrow"),
             self.status,
             self.errors,
         )
@@ -206,14 +193,14 @@ class LIDExplorer(Dashboard):
             layers=tuple(self.layers.value) or tuple(self.layers.options),
         )
 
-    def _answer(self) -> _Shown:
+    def _answer(self) -> Shown:
         curve_set, settings = self._curves_on_show(), self.settings()
         started = time.perf_counter()
         errors = curve_set.path_errors(settings) if self.bands.value == "paths" else None
         curves = curve_set.curves(settings, errors)
         similarity = curve_set.similarity(settings, self.similarity.value)
         milliseconds = 1000 * (time.perf_counter() - started)
-        return _Shown(curve_set, settings, curves, similarity, milliseconds, errors)
+        return Shown(curve_set, settings, curves, similarity, milliseconds, errors)
 
     def _curves_on_show(self) -> CurveSet:
         key = (self.node.value, self.edge.value, self.context.value, self._added)
@@ -241,41 +228,59 @@ class LIDExplorer(Dashboard):
                 raise
         return found
 
-    def _show(self, shown: _Shown) -> None:
+    def _show(self, shown: Shown) -> None:
         self.shown = shown
-        self.figure.show(_figure(shown, self.similarity.value, bands=self.bands.value != "none"))
-        say(self.status, _status(shown))
+        self.figure.show(curve_figure(shown, bands=self.bands.value != "none"))
+        say(self.status, status_of(shown))
         if shown.errors is None and self.bands.value == "images":
             self.run(lambda: self._with_bands(shown), self._show_bands, slot="bands")
-        self.run(lambda: self._warm(shown), lambda _: None, slot="warm")
+        self.run(lambda: self._after_curves(shown), self._show_matrix, slot="matrix")
+        if self._warmed is not shown.curve_set:
+            self._warmed = shown.curve_set
+            self.run(lambda: self._warm(shown), lambda _: None, slot="warm")
 
-    def _with_bands(self, shown: _Shown) -> _Shown | None:
+    def _after_curves(self, shown: Shown) -> Shown:
+        """Leave the browser time to paint the curves first."""
+        if self.background:
+            time.sleep(_BREATH)
+        return shown
+
+    def _show_matrix(self, shown: Shown) -> None:
+        if self.shown is not None and self.shown.settings == shown.settings:
+            self.matrix.show(matrix_figure(shown, self.similarity.value))
+
+    def _with_bands(self, shown: Shown) -> Shown | None:
         if self.background:
             time.sleep(_PAUSE)
 
+        told = 0
+
         def go_on(done: int, total: int) -> bool:
-            if self.background and total > done > 0:
-                say(self.status, f"{_status(shown)}; bands: {done} of {total} networks")
-            return self.shown is shown and not self.superseded("bands")
+            nonlocal told
+            if self.background and done > told:
+                told = done
+                say(self.status, f"{status_of(shown)}; bands: {done} of {total} networks")
+            newer = self.superseded("bands") or not self.idle("main")
+            return self.shown is shown and not newer
 
         errors = shown.curve_set.image_errors(shown.settings, go_on)
         if errors is None:
             return None
         curves = shown.curve_set.curves(shown.settings, errors)
-        return _Shown(
+        return Shown(
             shown.curve_set, shown.settings, curves, shown.similarity, shown.milliseconds, errors
         )
 
-    def _show_bands(self, banded: _Shown | None) -> None:
+    def _show_bands(self, banded: Shown | None) -> None:
         current = self.shown
         if banded is None or current is None or banded.settings != current.settings:
             return
         if banded.curve_set is current.curve_set:
             self.shown = banded
-            self.figure.show(_figure(banded, self.similarity.value, bands=True))
-            say(self.status, _status(banded))
+            self.figure.show(curve_figure(banded, bands=True))
+            say(self.status, status_of(banded))
 
-    def _warm(self, shown: _Shown) -> None:
+    def _warm(self, shown: Shown) -> None:
         """Sort the distances for other numbers of images before they are asked for."""
         for points in reversed(shown.curve_set.sizes):
             if self.superseded("warm") or self._curve_set is not shown.curve_set:
@@ -287,7 +292,15 @@ class LIDExplorer(Dashboard):
         """Return the curves and the similarity matrix as a plain figure."""
         if self.shown is None:
             raise DataError("nothing is drawn yet")
-        figure = _figure(self.shown, self.similarity.value, bands=self.bands.value != "none")
+        curves = curve_figure(self.shown, bands=self.bands.value != "none")
+        matrix = matrix_figure(self.shown, self.similarity.value)
+        layout = curves["layout"] | {
+            "xaxis": {**curves["layout"]["xaxis"], "domain": [0, 0.62]},
+            "xaxis2": {**matrix["layout"]["xaxis"], "domain": [0.74, 1], "anchor": "y2"},
+            "yaxis2": {**matrix["layout"]["yaxis"], "anchor": "x2"},
+        }
+        beside = {**matrix["data"][0], "xaxis": "x2", "yaxis": "y2"}
+        figure = {"data": [*curves["data"], beside], "layout": layout}
         settings = self.shown.settings
         title = f"LID curves, k = {settings.k}, {settings.estimator}, {settings.points} images"
         return finish(go.Figure(figure), title=title, height=470)
@@ -339,53 +352,3 @@ def _picks(run: OpenRun) -> tuple[str, ...]:
         return ()
     order = scores[scores.columns[0]].sort_values(ascending=False)
     return tuple(str(name) for name in order.index)
-
-
-def _status(shown: _Shown) -> str:
-    settings, batches = shown.settings, shown.curve_set.distances.exponent.shape[1]
-    undefined = sum(sum(curve.undefined) for curve in shown.curves)
-    bound = max(max(curve.bound) for curve in shown.curves)
-    return (
-        f"{len(shown.curves)} curves at {len(settings.layers)} layers; k = {settings.k} of "
-        f"{settings.points} images in each of {batches} batches, {settings.estimator}; "
-        f"{undefined} undefined points; certified to a relative error of {bound:.0e}; "
-        f"computed in {shown.milliseconds:.0f} ms"
-    )
-
-
-def _figure(shown: _Shown, similarity: str, *, bands: bool) -> dict[str, Any]:
-    """Return curves on the left and their similarity on the right, as plain data."""
-    names = [plain(short(curve.name)) for curve in shown.curves]
-    labels = [_brief(name) for name in names]
-    heat = {
-        "type": "heatmap",
-        "x": list(range(len(labels))),
-        "y": list(range(len(labels))),
-        "z": shown.similarity.nan_to_num().tolist(),
-        "xaxis": "x2",
-        "yaxis": "y2",
-        "colorscale": SEQUENTIAL,
-        "colorbar": {"title": {"text": f"{similarity}<br>similarity"}, "thickness": 12},
-        "hovertemplate": "%{y} and %{x}: %{z:.4f}<extra></extra>",
-    }
-    if len(labels) <= 8:
-        heat |= {"texttemplate": f"%{{z:.{digits_of(shown.similarity.flatten().tolist())}f}}"}
-    ticks = {"tickvals": list(range(len(labels))), "ticktext": labels}
-    return {
-        "data": [*lid_traces(shown.curves, bands=bands and shown.errors is not None), heat],
-        "layout": {
-            "height": 430,
-            "margin": {"l": 60, "r": 20, "t": 20, "b": 60},
-            "uirevision": "lid",
-            "legend": {"orientation": "h", "y": -0.25},
-            "hovermode": "closest",
-            "xaxis": {"title": {"text": LAYER_TITLE}, "domain": [0, 0.62], "type": "category"},
-            "yaxis": {"title": {"text": LID_TITLE}, "rangemode": "tozero"},
-            "xaxis2": {"domain": [0.74, 1], "anchor": "y2", **ticks},
-            "yaxis2": {"anchor": "x2", "autorange": "reversed", **ticks},
-        },
-    }
-
-
-def _brief(text: str) -> str:
-    return text if len(text) <= 14 else f"{text[:13]}…"

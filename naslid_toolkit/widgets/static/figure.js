@@ -81,12 +81,14 @@ function render({ model, el }) {
     const figure = model.get("figure"), patch = model.get("patch");
     if (!figure.layout) return;
     const traces = figure.data.map((trace, i) => patch[i] ?? trace);
+    const began = performance.now();
     box.style.height = `${figure.layout.height ?? 420}px`;
     box.setAttribute("aria-label", model.get("description"));
     const { data, layout } = themed({ data: traces, layout: figure.layout }, box);
     await Plotly.react(box, data, layout, CONFIG);
     if (!heard) listen();
     note.remove();
+    box.dataset.milliseconds = (performance.now() - began).toFixed(1);
     box.dataset.drawn = String(++drawn);
   }
   const failed = (error) => {

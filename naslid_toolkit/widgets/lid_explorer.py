@@ -260,7 +260,7 @@ class LIDExplorer(Dashboard):
             if self.background and done > told:
                 told = done
                 say(self.status, f"{status_of(shown)}; bands: {done} of {total} networks")
-            newer = self.superseded("bands") or not self.idle("main")
+            newer = self.superseded("bands") or (self.background and not self.idle())
             return self.shown is shown and not newer
 
         errors = shown.curve_set.image_errors(shown.settings, go_on)

@@ -14,6 +14,7 @@ from naslid_toolkit.lid.profile import LIDProfile
 from naslid_toolkit.partition.evidence import EdgeEvidence
 from naslid_toolkit.plots._theme import finish, plain, short, style_of
 
+_DIGITS: Final = 6  # decimals of a LID that is drawn
 _MARKED: Final = 12  # curves with markers; more would hide each other
 LAYER_TITLE: Final = "layer, from input to output"
 LID_TITLE: Final = "mean LID (dimensionless)"
@@ -129,12 +130,12 @@ def _line(curve: LIDCurve, position: int, *, bars: bool, marked: bool) -> dict[s
         "type": "scatter",
         "x": list(curve.layers),
         "y": [_or_none(value) for value in curve.lid],
-        "customdata": [_words(curve, i) for i in range(len(curve.layers))],
+        "customdata": [_facts(curve, i) for i in range(len(curve.layers))],
         "name": plain(short(curve.name)),
         "mode": "lines+markers" if marked else "lines",
         "line": {"color": style.colour, "dash": style.dash, "width": 2},
         "marker": {"symbol": style.marker, "size": 7},
-        "hovertemplate": "%{x}<br>LID %{y:.3f}%{customdata}",
+        "hovertemplate": _hover(curve),
     }
     if bars:
         errors = [0.0 if math.isnan(error) else error for error in curve.error]
@@ -154,7 +155,8 @@ def _band(curve: LIDCurve, position: int) -> dict[str, Any]:
     return {
         "type": "scatter",
         "x": [row[0] for row in rows] + [row[0] for row in reversed(rows)],
-        "y": [row[1] + row[2] for row in rows] + [row[1] - row[2] for row in reversed(rows)],
+        "y": [round(row[1] + row[2], _DIGITS) for row in rows]
+        + [round(row[1] - row[2], _DIGITS) for row in reversed(rows)],
         "fill": "toself",
         "mode": "none",
         "fillcolor": f"rgba({red}, {green}, {blue}, 0.15)",
@@ -163,17 +165,24 @@ def _band(curve: LIDCurve, position: int) -> dict[str, Any]:
     }
 
 
-def _words(curve: LIDCurve, i: int) -> str:
-    """Return what hovering says beside the value: interval, undefined points, certificate."""
-    lid, error = curve.lid[i], curve.error[i]
-    lines = [""]
-    if math.isfinite(error):
-        lines.append(f"95 % interval {lid - NORMAL * error:.3f} to {lid + NORMAL * error:.3f}")
-    lines.append(f"undefined points: {curve.undefined[i]}")
+def _hover(curve: LIDCurve) -> str:
+    """Return what hovering says: value, interval, undefined points, certificate."""
+    lines = ["%{x}", "LID %{y:.3f}"]
+    if any(math.isfinite(error) for error in curve.error):
+        lines.append("95 % interval %{customdata[1]} to %{customdata[2]}")
+    lines.append("undefined points: %{customdata[0]}")
     if curve.bound:
-        lines.append(f"certificate: relative error at most {curve.bound[i]:.0e}")
+        lines.append("certificate: relative error at most %{customdata[3]}")
     return "<br>".join(lines)
 
 
+def _facts(curve: LIDCurve, i: int) -> list[int | str]:
+    """Return undefined points, the ends of the interval, and the certificate of a layer."""
+    lid, half = curve.lid[i], NORMAL * curve.error[i]
+    known = math.isfinite(half)
+    ends = [f"{lid - half:.3f}", f"{lid + half:.3f}"] if known else ["?", "?"]
+    return [curve.undefined[i], *ends, *([f"{curve.bound[i]:.0e}"] if curve.bound else [])]
+
+
 def _or_none(value: float) -> float | None:
-    return value if math.isfinite(value) else None
+    return round(value, _DIGITS) if math.isfinite(value) else None

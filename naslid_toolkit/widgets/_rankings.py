@@ -11,7 +11,7 @@ from naslid_toolkit.plots.ranking import REFERENCE_TITLE, SVG_POINTS, TAU_TITLE
 from naslid_toolkit.space.nasbench201 import OPERATIONS, parse_architecture
 
 ORDERS: Final = ("best by reference", "best by score", "ranked too high", "ranked too low")
-_MARKED: Final = 1500  # points of a selection that are marked
+_MARKED: Final = 1000  # points of a selection that are marked
 _EMPTY: Final[dict[str, Any]] = {"type": "scatter", "x": [], "y": [], "showlegend": False}
 
 

@@ -115,9 +115,12 @@ def test_bands_over_paths_are_standard_errors(explorer, opened):
 def test_hovering_tells_value_interval_undefined_points_and_certificate(explorer):
     (curve,) = [t for t in explorer.figure.figure["data"] if t.get("name") == "skip"]
 
-    assert "LID %{y" in curve["hovertemplate"]
-    for words in ("95 % interval", "undefined points", "certificate: relative error at most"):
-        assert words in curve["customdata"][0]
+    for words in ("LID", "95 % interval", "undefined points", "certificate: relative error"):
+        assert words in curve["hovertemplate"]
+    undefined, low, high, bound = curve["customdata"][0]
+    assert undefined == 0
+    assert float(low) < curve["y"][0] < float(high)
+    assert 0 < float(bound) < 1e-3
 
 
 def test_a_wrong_architecture_is_an_error_and_changes_nothing(explorer):

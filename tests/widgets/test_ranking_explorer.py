@@ -105,7 +105,7 @@ def test_a_whole_benchmark_is_drawn_once_and_brushed_lightly(shown):
     assert len(json.dumps(explorer.figure.figure)) < 1_500_000
     explorer._heard({"kind": "select", "range": {"x": [0.2, 0.9], "y": [0.0, 1.0]}})
     sent = json.dumps([explorer.figure.patch, explorer.cells.cells, explorer.words.value])
-    assert len(sent) < 200_000
+    assert len(sent) < 100_000
     assert explorer.figure.figure["data"][0]["type"] == "scattergl"
 
 

@@ -68,13 +68,14 @@ def main() -> None:
     options = parser.parse_args()
     if why_not():
         raise SystemExit(why_not())
-    out, run = Path(options.out), str(Path(options.run).resolve())
+    out, run = Path(options.out), "demo"  # as a reader would have it, beside the notebook
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as name, running_browser() as browser:
         home, root, shots = (Path(name) / part for part in ("home", "lab", "shots"))
         for folder in (home, root):
             folder.mkdir()
         places.SHOTS = shots
+        (root / run).symlink_to(Path(options.run).resolve())
         with running_lab(home, root) as lab:
             for scene in (lid, partition, monitor, ranking, architecture):
                 size = {"width": 1240, "height": 1700}
@@ -91,7 +92,7 @@ def keep(picture: Path, target: Path) -> None:
     if picture.stat().st_size <= MOST:
         shutil.copyfile(picture, target)
     else:
-        Image.open(picture).convert("RGB").quantize(128).save(target, optimize=True)
+        Image.open(picture).convert("RGB").quantize(256).save(target, optimize=True)
     print(target, target.stat().st_size)
     assert target.stat().st_size <= MOST
 

@@ -33,6 +33,7 @@ from naslid_toolkit.search.config import (
     read_toml,
 )
 from naslid_toolkit.search.few_shot import few_shot_search
+from naslid_toolkit.search.launch import free_folder
 from naslid_toolkit.search.storage import RunStore
 
 _SETTINGS: Final = ("space", "data", "criterion", "levels", "truth", "truth_column", "seed")
@@ -82,7 +83,7 @@ def _search(options: argparse.Namespace) -> int:
     if options.resume and not options.out:
         raise ConfigError("--resume needs --out, the folder of the run to continue")
     config = _search_config(options)
-    out = Path(options.out) if options.out else _free_folder(Path("runs"))
+    out = Path(options.out) if options.out else free_folder(Path("runs"), "search-{:03d}")
     task = load_task(config)
     truth = load_truth(config)
     if options.workers < 1:
@@ -169,11 +170,6 @@ def _setting(text: str) -> dict[str, Any]:
             return tomllib.loads(f"{key} = {json.dumps(value)}")
         except tomllib.TOMLDecodeError as error:
             raise ConfigError(f"--set cannot read {text!r}: {error}") from error
-
-
-def _free_folder(parent: Path) -> Path:
-    numbers = (f"search-{number:03d}" for number in range(1, 1000))
-    return next(parent / name for name in numbers if not (parent / name).exists())
 
 
 def _total_steps(config: RunConfig, task: ImageTask) -> int:

@@ -52,7 +52,7 @@ class RunControl:
         """Whether some process works on the run at present."""
         if not self._lock_file.exists():
             return False
-        with self._lock_file.open("a") as handle:
+        with self._lock_file.open() as handle:
             return not _locks(handle)
 
     @property

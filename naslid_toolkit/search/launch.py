@@ -1,5 +1,6 @@
 """A search in a process of its own, which outlives the notebook that started it."""
 
+import itertools
 import os
 import subprocess
 import sys
@@ -81,6 +82,18 @@ def start_search(folder: str | Path, *, device: str = "auto", workers: int = 1) 
             env={**os.environ, "PYTHONUNBUFFERED": "1"},
         )
     return SearchProcess(store.folder, process)
+
+
+def free_folder(parent: Path, pattern: str) -> Path:
+    """Return the first folder that does not exist, its number put into ``pattern``.
+
+    Examples
+    --------
+    >>> free_folder(Path("nowhere"), "search-{:03d}").name
+    'search-001'
+    """
+    names = (parent / pattern.format(number) for number in itertools.count(1))
+    return next(name for name in names if not name.exists())
 
 
 def last_words(folder: str | Path) -> str:

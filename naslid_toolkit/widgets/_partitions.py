@@ -28,6 +28,7 @@ from naslid_toolkit.partition.what_if import (
     measured_evidence,
 )
 from naslid_toolkit.runtime import derive_seed
+from naslid_toolkit.search.launch import free_folder
 from naslid_toolkit.search.opened import OpenRun
 from naslid_toolkit.search.result import FewShotRun
 from naslid_toolkit.widgets._trees import in_words
@@ -128,8 +129,8 @@ def free_name(run: OpenRun | None) -> str:
     if run is None:
         return ""
     folder = run.store.folder
-    names = (folder.with_name(f"{folder.name}-edited-{i}") for i in range(1, 1000))
-    return str(next(name for name in names if not name.exists()))
+    name = folder.name.replace("{", "{{").replace("}", "}}")
+    return str(free_folder(folder.parent, f"{name}-edited-{{}}"))
 
 
 def measured_part(split: Split) -> Split | None:

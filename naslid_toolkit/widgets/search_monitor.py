@@ -18,7 +18,13 @@ from naslid_toolkit.report import pick_line, summary_table
 from naslid_toolkit.search.config import RunConfig
 from naslid_toolkit.search.control import RunControl
 from naslid_toolkit.search.following import RunFollower, RunProgress, State
-from naslid_toolkit.search.launch import SearchProcess, create_run, last_words, start_search
+from naslid_toolkit.search.launch import (
+    SearchProcess,
+    create_run,
+    free_folder,
+    last_words,
+    start_search,
+)
 from naslid_toolkit.search.opened import OpenRun
 from naslid_toolkit.search.reuse import FEW_SHOT
 from naslid_toolkit.space.nasbench201 import parse_architecture
@@ -315,16 +321,12 @@ def _place(
 ) -> tuple[Path, RunFollower | None]:
     """Return the folder of the run, and what follows it if it exists."""
     if isinstance(source, RunConfig):
-        return Path(out) if out is not None else _free_folder(Path("runs")), None
+        place = free_folder(Path("runs"), "search-{:03d}") if out is None else Path(out)
+        return place, None
     if out is not None:
         raise ConfigError("out is for a new run; a run has its folder")
     folder = source.store.folder if isinstance(source, OpenRun) else Path(source)
     return folder, RunFollower(folder)
-
-
-def _free_folder(parent: Path) -> Path:
-    names = (f"search-{number:03d}" for number in range(1, 1000))
-    return next(parent / name for name in names if not (parent / name).exists())
 
 
 def _words(state: State | None, progress: RunProgress) -> str:

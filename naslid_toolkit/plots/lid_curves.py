@@ -14,6 +14,7 @@ from naslid_toolkit.lid.profile import LIDProfile
 from naslid_toolkit.partition.evidence import EdgeEvidence
 from naslid_toolkit.plots._theme import finish, plain, short, style_of
 
+_BESIDE: Final = 3  # place of the style that no operation has
 _DIGITS: Final = 6  # decimals of a LID that is drawn
 _MARKED: Final = 12  # curves with markers; more would hide each other
 LAYER_TITLE: Final = "layer, from input to output"
@@ -118,10 +119,11 @@ def lid_traces(curves: Sequence[LIDCurve], *, bands: bool = False) -> list[dict[
         bars of one standard error.
     """
     marked = len(curves) <= _MARKED
-    traces = [_line(c, i, bars=not bands, marked=marked) for i, c in enumerate(curves)]
-    if not bands:
-        return traces
-    return [_band(curve, position) for position, curve in enumerate(curves)] + traces
+    styled = sum(bool(curve.style) for curve in curves)
+    first = _BESIDE - styled if styled else 0  # curves beside those of operations look unlike them
+    numbered = list(enumerate(curves, start=first))
+    traces = [_line(c, i, bars=not bands, marked=marked) for i, c in numbered]
+    return traces if not bands else [_band(c, i) for i, c in numbered] + traces
 
 
 def _line(curve: LIDCurve, position: int, *, bars: bool, marked: bool) -> dict[str, Any]:

@@ -93,8 +93,9 @@ def _loss(curve: LossCurve, position: int) -> dict[str, Any]:
         "type": "scatter",
         "x": [epoch for epoch, _ in kept],
         "y": [round(loss, 5) for _, loss in kept],
-        "mode": "lines",
+        "mode": "lines" if len(kept) > 1 else "markers",
         "name": plain(curve.node),
+        "marker": {"color": BASELINE if single else style.colour},
         "line": {
             "color": BASELINE if single else style.colour,
             "dash": DASHES[0] if single else ("solid", *DASHES)[curve.node.count("-") % 4],

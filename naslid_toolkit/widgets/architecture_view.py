@@ -143,6 +143,7 @@ class ArchitectureView(Dashboard):
             self.cell.show([{"svg": cell_svg(chosen, width=_DRAWN), "caption": ""}])
         self.run(lambda: self._know(chosen, measured=False), self._tell)
         if self._run is not None:
+            say(self.status, "measuring the LID curve …")
             self.run(lambda: self._know(chosen, measured=True), self._tell, slot="lid")
 
     def _typed(self) -> None:
@@ -234,11 +235,9 @@ class ArchitectureView(Dashboard):
             return
         frame = pd.DataFrame(known.facts, columns=["", "value"])
         self.facts.value = table(frame)
-        if known.profile is None:
-            say(self.status, "measuring the LID curve …" if self._run is not None else "")
-            return
-        say(self.status, "")
-        self.figure.show(_lid_figure(known.profile))
+        if known.profile is not None:
+            say(self.status, "")
+            self.figure.show(_lid_figure(known.profile))
 
     def to_figure(self) -> go.Figure:
         """Return the cell as a plain figure, what is known in its caption."""

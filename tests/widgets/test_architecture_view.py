@@ -72,6 +72,15 @@ def test_facts_are_those_of_the_run(opened, shown):
     assert view.figure.figure["data"][0]["y"] == pytest.approx(profile.lid.tolist())
 
 
+def test_a_curve_that_is_there_is_not_being_measured(opened, shown):
+    view = shown(ArchitectureView(run=opened))
+    for operation in ("none", "skip_connect", "none", "skip_connect"):
+        view.operation.value = operation
+
+    assert view.settled()
+    assert view.status.value == ""
+
+
 def test_an_architecture_outside_the_sample_can_be_scored(opened, shown):
     known = set(opened.scores.index) | set(opened.evaluated["few_shot"])
     view = shown(ArchitectureView(TEXT, run=opened, background=False))

@@ -140,6 +140,8 @@ def test_added_architectures_go_again(explorer):
     explorer.add.click()
     explorer.add.click()
     assert len(drawn(explorer)) == 6
+    lines = [t["line"]["color"] for t in explorer.figure.figure["data"] if t.get("name")]
+    assert len(set(lines)) == 6
 
     explorer.remove.click()
     assert len(drawn(explorer)) == 5

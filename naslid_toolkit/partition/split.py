@@ -197,6 +197,11 @@ class Split:
         """The candidate of the chosen edge."""
         return next(c for c in self.candidates if c.edge == self.edge)
 
+    @property
+    def choice(self) -> tuple[int, frozenset[tuple[str, ...]]]:
+        """The edge and its groups in any order: what two splits have in common if they agree."""
+        return self.edge, frozenset(self.chosen.groups)
+
     def to_dict(self) -> dict[str, Any]:
         """Return the split as JSON-able data."""
         return {

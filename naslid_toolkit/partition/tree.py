@@ -256,7 +256,5 @@ def _change(one: SplitTree | None, two: SplitTree | None) -> str:
         return "second only" if one is None else "first only"
     if one.space != two.space:
         return "space"
-    splits = [
-        node.split and (node.split.edge, set(node.split.chosen.groups)) for node in (one, two)
-    ]
+    splits = [node.split and node.split.choice for node in (one, two)]
     return "same" if splits[0] == splits[1] else "split"

@@ -7,7 +7,7 @@ from naslid_toolkit.errors import SpaceError
 from naslid_toolkit.partition.evidence import EdgeEvidence
 from naslid_toolkit.partition.grouping import ExhaustiveGrouping, GroupingRule
 from naslid_toolkit.partition.similarity import Similarity, log_similarity
-from naslid_toolkit.partition.split import Split, split_by
+from naslid_toolkit.partition.split import split_by
 from naslid_toolkit.partition.tree import SplitTree
 from naslid_toolkit.space.search_space import SearchSpace
 
@@ -75,7 +75,12 @@ class WhatIf:
         if node.split is None:
             return node
         before = trained.get(node.name)
-        same = before is not None and before.space == node.space and _same(before.split, node.split)
+        same = (
+            before is not None
+            and before.split is not None
+            and before.space == node.space
+            and before.split.choice == node.split.choice
+        )
         if not (same or node.split.by_hand) and self.evidence[node.name].estimated:
             return SplitTree(node.name, node.space)
         split = node.split if same else replace(node.split, by_hand=True)
@@ -201,9 +206,3 @@ def _lies_in(context: str, space: SearchSpace) -> bool:
     return len(operations) == len(space.edges) and all(
         operation in allowed for operation, allowed in zip(operations, space.allowed, strict=True)
     )
-
-
-def _same(one: Split | None, two: Split | None) -> bool:
-    if one is None or two is None:
-        return one is two
-    return one.edge == two.edge and set(one.chosen.groups) == set(two.chosen.groups)

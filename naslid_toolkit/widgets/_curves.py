@@ -90,9 +90,7 @@ class CurveSet:
             names=(*self.names, name),
             styles=(*self.styles, ""),
             members=(*self.members, (len(own.exponent),)),
-            distances=Distances.stack(
-                [*(own[i] for i in range(len(own.exponent))), measured.distances]
-            ),
+            distances=Distances.stack([*(own[i] for i in range(len(own.exponent))), added]),
         )
 
     @property

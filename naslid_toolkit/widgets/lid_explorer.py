@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -267,9 +268,7 @@ class LIDExplorer(Dashboard):
         if errors is None:
             return None
         curves = shown.curve_set.curves(shown.settings, errors)
-        return Shown(
-            shown.curve_set, shown.settings, curves, shown.similarity, shown.milliseconds, errors
-        )
+        return replace(shown, curves=curves, errors=errors)
 
     def _show_bands(self, banded: Shown | None) -> None:
         current = self.shown

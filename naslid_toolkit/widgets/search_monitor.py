@@ -96,7 +96,6 @@ class SearchMonitor(Dashboard):
         self.process: SearchProcess | None = None
         self.state: State | None = None
         self.progress: RunProgress | None = None
-        self._summarised = False
         self._moving = False
         self._ended = threading.Event()
         self._make()
@@ -161,7 +160,6 @@ class SearchMonitor(Dashboard):
         if state != "stopped":
             raise ConfigError(f"the run in {self.folder} is {state}; there is nothing to start")
         self.process = start_search(self.folder, device=self._device, workers=self._workers)
-        self._summarised = False
         say(self.status, f"started in a process of its own; {self.folder} keeps everything")
         self.refresh()
 

@@ -158,6 +158,9 @@ class Journey:
         """Write a notebook, open it and run all its cells."""
         self.lab.write(name, cells)
         self.page.goto(f"{self.lab.base}/doc/tree/{name}?token={self.lab.token}")
+        self._run_all()
+
+    def _run_all(self):
         self.page.wait_for_function(READY, timeout=60_000)
         ran = self.page.evaluate(
             "() => window.jupyterapp.commands.execute('notebook:run-all-cells')"
@@ -189,11 +192,7 @@ class Journey:
               await session.restartKernel();
             }"""
         )
-        self.page.wait_for_function(READY, timeout=60_000)
-        ran = self.page.evaluate(
-            "() => window.jupyterapp.commands.execute('notebook:run-all-cells')"
-        )
-        assert ran, "a cell of the notebook failed"
+        self._run_all()
 
     def theme(self, name):
         self.page.evaluate(

@@ -17,6 +17,7 @@ Result = TypeVar("Result")
 Kind = TypeVar("Kind", bound=Widget)
 _LOG: Final = logging.getLogger("naslid_toolkit")
 _LOG.addHandler(logging.NullHandler())
+_HANDLER: Final = "handler"  # the slot of what handlers themselves say
 _WIDE: Final = {"description_width": "initial"}
 
 
@@ -125,7 +126,7 @@ class Dashboard(VBox):
                 with self._lock:
                     if not self.closed:
                         show(result)
-                        self._clear(slot)
+                        self.clear(slot)
             except Exception as error:  # noqa: BLE001 - a thread has nobody else to tell
                 self.report(error, slot=slot)
 
@@ -174,7 +175,8 @@ class Dashboard(VBox):
                 f"{html.escape(chr(10).join(lines))}</div>"
             )
 
-    def _clear(self, slot: str) -> None:
+    def clear(self, slot: str) -> None:
+        """Take an error of this slot away, if it is the one that is shown."""
         if f"data-slot='{html.escape(slot)}'" in self.errors.value:
             self.errors.value = ""
 
@@ -211,8 +213,9 @@ class Dashboard(VBox):
         try:
             if not self.closed:
                 handler()
+                self.clear(_HANDLER)
         except Exception as error:  # noqa: BLE001 - would appear nowhere in the notebook
-            self.report(error)
+            self.report(error, slot=_HANDLER)
 
     # -- pictures and the end -------------------------------------------------------------
 

@@ -156,9 +156,10 @@ class SearchMonitor(Dashboard):
         if self._follower is None and self._config is not None:
             create_run(self._config, self.folder)
             self._follower = RunFollower(self.folder)
-        state = None if self._follower is None else self._follower.state()
+        state = self._state()
         if state != "stopped":
             raise ConfigError(f"the run in {self.folder} is {state}; there is nothing to start")
+        self.clear("search")
         self.process = start_search(self.folder, device=self._device, workers=self._workers)
         say(self.status, f"started in a process of its own; {self.folder} keeps everything")
         self.refresh()
@@ -189,7 +190,7 @@ class SearchMonitor(Dashboard):
 
     def refresh(self) -> None:
         """Look at the folder and show what is new."""
-        self.run(self._look, self._show)
+        self.run(self._look, self._show, slot="folder")
 
     def _look(self) -> tuple[State | None, RunProgress | None, bool]:
         if self._follower is None:
@@ -242,7 +243,9 @@ class SearchMonitor(Dashboard):
         words = last_words(self.folder)
         failed = "error" in words.lower() or status not in {None, 0, _CANCELLED}
         if failed:
-            raise WorkerError(f"the search in {self.folder} failed:\n{words}")
+            error = WorkerError(f"the search in {self.folder} failed:\n{words}")
+            self.report(error, slot="search")  # stays until the search is begun again
+            return
         say(self.status, "the search is not running; Resume continues where it ended")
 
     def _summarise(self) -> str:

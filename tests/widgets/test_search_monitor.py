@@ -101,10 +101,36 @@ def test_a_search_that_fails_says_why(tmp_path, tiny_config, shown):
     until(lambda: monitor.process.exit_status is not None)
     monitor.refresh()
 
+    monitor.refresh()  # another look takes nothing away
+
     assert "failed" in monitor.errors.value
     assert "device &#x27;nowhere&#x27; cannot be used" in monitor.errors.value
     again = shown(SearchMonitor(tmp_path / "run", background=False))
     assert "cannot be used" in again.errors.value
+
+    monitor._device = "cpu"
+    monitor.begin.click()
+    assert monitor.errors.value == ""
+    with pytest.raises(ConfigError, match="is running"):
+        monitor.start()
+    until(lambda: monitor.process.exit_status == 0)
+    until_state(monitor, "finished")
+    assert monitor.errors.value == ""
+
+
+def test_errors_stay_while_the_folder_is_looked_at(tmp_path, tiny_config, shown):
+    folder = create_run(tiny_config, tmp_path / "run").folder
+    (folder / LOG).write_text("naslid: error: no such images")
+    monitor = shown(SearchMonitor(folder))
+    until(lambda: "no such images" in monitor.errors.value)
+
+    time.sleep(1.2)  # at least two more looks
+    assert "no such images" in monitor.errors.value
+
+    monitor.cancel.click()
+    assert "no search is running" in monitor.errors.value
+    time.sleep(1.2)
+    assert "no search is running" in monitor.errors.value
 
 
 def test_what_a_log_says_is_text(tmp_path, tiny_config, shown):

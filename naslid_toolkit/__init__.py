@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from naslid_toolkit.evaluation.proxies import PROXIES
     from naslid_toolkit.evaluation.ranking import RankCorrelation, compare_rankings, kendall_tau
     from naslid_toolkit.evaluation.scores import LeafScore, score_architectures, score_proxies
+    from naslid_toolkit.exercises import check_answer
     from naslid_toolkit.lid.bootstrap import bootstrap_profile, compare_profiles
     from naslid_toolkit.lid.estimators import ESTIMATORS
     from naslid_toolkit.lid.geometry import ScikitDimension
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from naslid_toolkit.lid.manifolds import sample_manifold
     from naslid_toolkit.lid.measure import lid_profile, measure_distances
     from naslid_toolkit.lid.profile import LayerDistances, LIDProfile
+    from naslid_toolkit.packing import pack_images
     from naslid_toolkit.partition.cost import compare_costs
     from naslid_toolkit.partition.criteria import (
         ConvolutionCountCriterion,
@@ -65,13 +67,14 @@ if TYPE_CHECKING:
     from naslid_toolkit.search.reuse import derive_run
     from naslid_toolkit.search.storage import RunStore
     from naslid_toolkit.search.study import ARMS, load_study, run_study
+    from naslid_toolkit.shipped import example_run, example_study
     from naslid_toolkit.space.architecture import Architecture
     from naslid_toolkit.space.nasbench201 import (
         format_architecture,
         nasbench201,
         parse_architecture,
     )
-    from naslid_toolkit.space.search_space import SearchSpace
+    from naslid_toolkit.space.search_space import SearchSpace, cell_space
     from naslid_toolkit.supernet.decomposed import DecomposedSupernet
     from naslid_toolkit.supernet.network import Skeleton, Supernet
     from naslid_toolkit.supernet.stacked import StackedNetworks, evaluate_stacked, train_stacked
@@ -129,6 +132,8 @@ _HOMES: Final = {
     "accuracy_of": "evaluation.panel",
     "audit_operations": "evaluation.audit",
     "bootstrap_profile": "lid.bootstrap",
+    "cell_space": "space.search_space",
+    "check_answer": "exercises",
     "choose_split": "partition.split",
     "column_agreement": "evaluation.labels",
     "combine": "evaluation.priors",
@@ -146,6 +151,8 @@ _HOMES: Final = {
     "evaluate": "evaluation.panel",
     "evaluate_stacked": "supernet.stacked",
     "evolve": "search.evolution",
+    "example_run": "shipped",
+    "example_study": "shipped",
     "explore": "widgets.explorer",
     "few_shot_search": "search.few_shot",
     "format_architecture": "space.nasbench201",
@@ -167,6 +174,7 @@ _HOMES: Final = {
     "log_similarity": "partition.similarity",
     "measure_distances": "lid.measure",
     "nasbench201": "space.nasbench201",
+    "pack_images": "packing",
     "pairwise_distances": "lid.gram",
     "panel_table": "tables",
     "parse_architecture": "space.nasbench201",
@@ -230,6 +238,8 @@ __all__ = [
     "accuracy_of",
     "audit_operations",
     "bootstrap_profile",
+    "cell_space",
+    "check_answer",
     "choose_split",
     "column_agreement",
     "combine",
@@ -247,6 +257,8 @@ __all__ = [
     "evaluate",
     "evaluate_stacked",
     "evolve",
+    "example_run",
+    "example_study",
     "explore",
     "few_shot_search",
     "format_architecture",
@@ -268,6 +280,7 @@ __all__ = [
     "log_similarity",
     "measure_distances",
     "nasbench201",
+    "pack_images",
     "pairwise_distances",
     "panel_table",
     "parse_architecture",

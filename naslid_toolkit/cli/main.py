@@ -16,6 +16,7 @@ from naslid_toolkit.cli import (
     results,
     search,
     truth,
+    workspace,
 )
 from naslid_toolkit.errors import NaslidError, nearest_name
 
@@ -28,6 +29,13 @@ _COMMANDS = (
     ("split", results.add_split_options, "split a node of a run anew, with other choices"),
     ("hierarchical", hierarchical.add_options, "narrow the space node by node (HEP-NAS)"),
     ("override", override.add_options, "split a node by hand and train only what changes"),
+    (
+        "new",
+        workspace.add_new_options,
+        "make a folder with the notebooks, settings and a finished run",
+    ),
+    ("lab", workspace.add_lab_options, "open the notebooks in JupyterLab"),
+    ("pack", workspace.add_pack_options, "pack a folder of images into one file to search on"),
     ("truth", truth.add_options, "make, import and examine tables of reference accuracies"),
 )
 

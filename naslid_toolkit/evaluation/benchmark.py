@@ -11,9 +11,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from naslid_toolkit.errors import DataError, nearest_name
+from naslid_toolkit.shipped import shipped
 
 _NAMES: Final = ("architecture", "arch")
-_SHIPPED: Final = "nb201_digits.parquet"
 _PERCENT: Final = 1.5  # a largest accuracy above this can only be a percentage
 _LISTED: Final = 8  # choices that an error message lists
 # Columns that tell the trainings of one architecture apart, beside the seed.
@@ -115,21 +115,14 @@ def load_reference(
 
 
 def digits_truth_path() -> Path:
-    """Return where the table of NB201-digits is.
+    """Return where the table of NB201-digits is; ``naslid truth build`` makes it.
 
     Raises
     ------
     DataError
         If it is in neither place, the package or the project's ``data`` folder.
     """
-    package = Path(__file__).parent.parent
-    for folder in (package / "data", package.parent / "data"):
-        if (folder / _SHIPPED).is_file():
-            return folder / _SHIPPED
-    raise DataError(
-        f"{_SHIPPED} is neither in {package / 'data'} nor in {package.parent / 'data'}; "
-        f"'naslid truth build' makes it"
-    )
+    return shipped("data/nb201_digits.parquet")
 
 
 def read_columns(path: str | Path, *, where: Where | None = None) -> pd.DataFrame:

@@ -21,6 +21,7 @@ from naslid_toolkit.runtime import (
 )
 from naslid_toolkit.space.architecture import Architecture
 from naslid_toolkit.space.nasbench201 import format_architecture, nasbench201
+from naslid_toolkit.space.search_space import SearchSpace
 from naslid_toolkit.supernet.network import Skeleton, Supernet
 from naslid_toolkit.supernet.training import accuracy
 
@@ -65,6 +66,7 @@ def score_architectures(
     architectures: Iterable[Architecture],
     score: Score,
     *,
+    space: SearchSpace | None = None,
     task: str = "scoring",
     on_event: OnEvent = ignore_event,
 ) -> pd.Series:
@@ -73,9 +75,11 @@ def score_architectures(
     Parameters
     ----------
     architectures
-        Architectures of NAS-Bench-201.
+        What to score.
     score
         Turns one into a number.
+    space
+        Their space, for the strings; None: NAS-Bench-201.
     task
         What events call this work.
     on_event
@@ -89,7 +93,7 @@ def score_architectures(
     chosen = list(architectures)
     scores: dict[str, float] = {}
     for number, architecture in enumerate(chosen, start=1):
-        scores[format_architecture(architecture)] = score(architecture)
+        scores[format_architecture(architecture, space)] = score(architecture)
         on_event(WorkDone(task, number, len(chosen), "architectures"))
     return pd.Series(scores, dtype=float)
 

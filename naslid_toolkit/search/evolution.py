@@ -151,7 +151,7 @@ def evolve(
         parent = _parent(population, config, draw)
         child = space.sample(generator=draw) if parent is None else _mutated(space, parent, draw)
         cost = count_cost(child, skeleton)
-        name = format_architecture(child)
+        name = format_architecture(child, space)
         if name in found or not config.allows(cost):
             misses += 1
             continue
@@ -183,7 +183,7 @@ def _parent(
 
 def _mutated(space: SearchSpace, parent: Evaluated, draw: torch.Generator) -> Architecture:
     """Change the operation of one edge that allows another."""
-    architecture = parse_architecture(parent.architecture)
+    architecture = parse_architecture(parent.architecture, space)
     free = [edge for edge, operations in enumerate(space.allowed) if len(operations) > 1]
     if not free:
         return architecture

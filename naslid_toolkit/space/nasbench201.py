@@ -38,18 +38,21 @@ def nasbench201() -> SearchSpace:
     return SearchSpace(EDGES, OPERATIONS, (OPERATIONS,) * len(EDGES))
 
 
-def parse_architecture(text: str) -> Architecture:
-    """Read an official architecture string.
+def parse_architecture(text: str, space: SearchSpace | None = None) -> Architecture:
+    """Read an architecture string, as the benchmark writes them.
 
     Parameters
     ----------
     text
         For instance ``"|avg_pool_3x3~0|+|none~0|none~1|+|skip_connect~0|none~1|none~2|"``.
+    space
+        The space whose cell and operations are meant; None: NAS-Bench-201, with its edges
+        0→1, 0→2, 1→2, 0→3, 1→3, 2→3.
 
     Returns
     -------
     Architecture
-        Its operations in the order of the edges 0→1, 0→2, 1→2, 0→3, 1→3, 2→3.
+        Its operations in the order of the edges.
 
     Raises
     ------
@@ -61,27 +64,29 @@ def parse_architecture(text: str) -> Architecture:
     >>> parse_architecture("|none~0|+|none~0|none~1|+|skip_connect~0|none~1|none~2|").operations
     ('none', 'none', 'none', 'skip_connect', 'none', 'none')
     """
+    edges, vocabulary = (EDGES, OPERATIONS) if space is None else (space.edges, space.vocabulary)
     operations: list[str] = []
-    at = 0
-    for edge, (source, target) in enumerate(EDGES):
-        if source == 0:
-            at = _expect(text, at, "+|" if edge else "|", f"start of node {target}")
+    at, node = 0, -1
+    for source, target in edges:
+        if target != node:
+            at = _expect(text, at, "+|" if operations else "|", f"start of node {target}")
+            node = target
         match = _TOKEN.match(text, at)
         if match is None:
             raise SpaceError(
                 f"expected 'operation~{source}' for edge {source}→{target} at character {at} "
                 f"of {text!r}, found {text[at : at + 12]!r}"
             )
-        operation, node = match.groups()
-        if operation not in OPERATIONS:
-            hint = nearest_name(operation, OPERATIONS)
+        operation, start = match.groups()
+        if operation not in vocabulary:
+            hint = nearest_name(operation, vocabulary)
             raise SpaceError(
                 f"unknown operation {operation!r} at character {at} of {text!r}; {hint}"
             )
-        if int(node) != source:
+        if int(start) != source:
             raise SpaceError(
                 f"edge {source}→{target} must start at node {source}, "
-                f"found node {node} at character {at} of {text!r}"
+                f"found node {start} at character {at} of {text!r}"
             )
         operations.append(operation)
         at = _expect(text, match.end(), "|", f"edge {source}→{target}")
@@ -100,19 +105,20 @@ def _expect(text: str, at: int, token: str, place: str) -> int:
     return at + len(token)
 
 
-def format_architecture(architecture: Architecture) -> str:
+def format_architecture(architecture: Architecture, space: SearchSpace | None = None) -> str:
     """Write an architecture as the official string; the inverse of :func:`parse_architecture`.
 
     Raises
     ------
     SpaceError
-        If the architecture is not one of NAS-Bench-201.
+        If the architecture is not one of the space (None: NAS-Bench-201).
     """
-    nasbench201().check(architecture)
+    space = nasbench201() if space is None else space
+    space.check(architecture)
     nodes: dict[int, list[str]] = {}
-    for (source, target), operation in zip(EDGES, architecture.operations, strict=True):
+    for (source, target), operation in zip(space.edges, architecture.operations, strict=True):
         nodes.setdefault(target, []).append(f"{operation}~{source}")
-    return "+".join(f"|{'|'.join(tokens)}|" for _, tokens in sorted(nodes.items()))
+    return "+".join(f"|{'|'.join(tokens)}|" for tokens in nodes.values())
 
 
 def canonical_cell(architecture: Architecture) -> str:

@@ -13,6 +13,34 @@ from naslid_toolkit.errors import SpaceError, nearest_name
 from naslid_toolkit.space.architecture import Architecture, Edge
 
 
+def cell_space(nodes: int, operations: Sequence[str]) -> "SearchSpace":
+    """Return the space of cells in which every node reads all earlier ones.
+
+    Parameters
+    ----------
+    nodes
+        Nodes of the cell, at least 2; node 0 is its input, the last one its output.
+    operations
+        The operations allowed on every edge; ``"none"`` and ``"skip_connect"`` are no and an
+        unchanged signal.
+
+    Raises
+    ------
+    SpaceError
+        If there are fewer nodes, or the operations are as :class:`SearchSpace` refuses them.
+
+    Examples
+    --------
+    >>> space = cell_space(3, ["none", "skip_connect", "nor_conv_3x3"])
+    >>> space.edges, len(space)
+    (((0, 1), (0, 2), (1, 2)), 27)
+    """
+    if nodes < 2:
+        raise SpaceError(f"a cell needs an input and an output, got {nodes} node(s)")
+    edges = tuple((source, target) for target in range(1, nodes) for source in range(target))
+    return SearchSpace(edges, tuple(operations), (tuple(operations),) * len(edges))
+
+
 @dataclass(frozen=True, slots=True)
 class SearchSpace:
     """The operations allowed on every edge of one cell; a sub-space allows fewer.

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
+from naslid_toolkit.errors import SpaceError
 from naslid_toolkit.space.architecture import Architecture
-from naslid_toolkit.space.nasbench201 import CONV1, CONV3
+from naslid_toolkit.space.nasbench201 import CONV1, CONV3, OPERATIONS
 from naslid_toolkit.supernet.network import Skeleton
 
 _KERNELS: Final[Mapping[str, int]] = {CONV1: 1, CONV3: 3}
@@ -39,6 +40,11 @@ def count_cost(architecture: Architecture, skeleton: Skeleton) -> Cost:
     As in the benchmark, a convolution counts wherever it stands, also on an edge that carries
     no signal.
 
+    Raises
+    ------
+    SpaceError
+        If an operation is not of NAS-Bench-201.
+
     Examples
     --------
     >>> count_cost(Architecture(("nor_conv_3x3",) * 6), Skeleton(affine=True))
@@ -59,6 +65,10 @@ def _convolution(inputs: int, outputs: int, kernel: int, area: int, *, norm: int
 @lru_cache(maxsize=256)
 def _operation_cost(operation: str, skeleton: Skeleton) -> Cost:
     """Cost of one operation on one edge of all cells."""
+    if operation not in OPERATIONS:
+        raise SpaceError(
+            f"parameters and FLOPs are counted for {', '.join(OPERATIONS)}, not for {operation!r}"
+        )
     kernel = _KERNELS.get(operation)
     total = Cost(0, 0)
     if kernel is not None:

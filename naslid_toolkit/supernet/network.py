@@ -1,9 +1,10 @@
 """The weight-sharing network of a search space, on the NAS-Bench-201 skeleton."""
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
+from types import MappingProxyType
 
 import torch
 from jaxtyping import Float
@@ -14,6 +15,7 @@ from naslid_toolkit.runtime import generator
 from naslid_toolkit.space.architecture import NONE, Architecture, Edge, live_edges
 from naslid_toolkit.space.search_space import SearchSpace
 from naslid_toolkit.supernet.operations import (
+    Builder,
     FeatureMap,
     Reduction,
     Statistics,
@@ -134,6 +136,11 @@ class Supernet(nn.Module):
     seed
         Seed of the weights. Every weight has its own named stream, so that the same operation
         starts from the same numbers in every sub-space.
+    operations
+        What builds operations that are not of NAS-Bench-201, by name: called with channels,
+        whether batch norm is affine, and its statistics, each returns a module that keeps the
+        shape of its input, such as
+        :func:`~naslid_toolkit.supernet.operations.convolution` makes.
 
     References
     ----------
@@ -141,10 +148,17 @@ class Supernet(nn.Module):
     .. [2] Z. Guo et al., "Single Path One-Shot NAS with Uniform Sampling", ECCV 2020.
     """
 
-    def __init__(self, space: SearchSpace, skeleton: Skeleton, *, seed: int) -> None:
+    def __init__(
+        self,
+        space: SearchSpace,
+        skeleton: Skeleton,
+        *,
+        seed: int,
+        operations: Mapping[str, Builder] = MappingProxyType({}),
+    ) -> None:
         super().__init__()
         with torch.device("meta"):  # no weights are drawn from the global generator
-            self._assemble(space, skeleton, dict(_new_blocks(space, skeleton)))
+            self._assemble(space, skeleton, dict(_new_blocks(space, skeleton, operations)))
         self.to_empty(device="cpu")
         _initialise(self, seed)
 
@@ -264,9 +278,12 @@ def _check_sub_space(part: SearchSpace, whole: SearchSpace) -> None:
             )
 
 
-def _new_blocks(space: SearchSpace, skeleton: Skeleton) -> Iterator[tuple[str, nn.Module]]:
+def _new_blocks(
+    space: SearchSpace, skeleton: Skeleton, more: Mapping[str, Builder]
+) -> Iterator[tuple[str, nn.Module]]:
     """Build stem, cells, reductions and head, in the order they run."""
     affine, statistics = skeleton.affine, skeleton.statistics
+    build = partial(build_operation, affine=affine, statistics=statistics, more=more)
     stem = nn.Conv2d(skeleton.image_shape[0], skeleton.channels, 3, padding=1, bias=False)
     norm = batch_norm(skeleton.channels, affine=affine, statistics=statistics)
     yield "stem", nn.Sequential(stem, norm)
@@ -278,11 +295,7 @@ def _new_blocks(space: SearchSpace, skeleton: Skeleton) -> Iterator[tuple[str, n
             yield f"reduction{stage - 1}", reduction
         for index in range(1, skeleton.cells + 1):
             operations = [
-                {
-                    name: build_operation(name, channels, affine=affine, statistics=statistics)
-                    for name in allowed
-                }
-                for allowed in space.allowed
+                {name: build(name, channels) for name in allowed} for allowed in space.allowed
             ]
             yield f"stage{stage}_cell{index}", Cell(output, operations)
         previous = channels

@@ -1,6 +1,7 @@
 """The building blocks of NAS-Bench-201 networks."""
 
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Final, Literal
 
 import torch
@@ -14,6 +15,8 @@ from naslid_toolkit.space.nasbench201 import CONV1, CONV3, POOL
 Statistics = Literal["batch", "running"]
 FeatureMap = Float[Tensor, "images channels height width"]
 Changed = Float[Tensor, "images outputs high wide"]
+# Makes a module that keeps the shape of its input, from its channels and the batch norm's settings.
+Builder = Callable[[int, bool, Statistics], nn.Module]
 
 
 def batch_norm(channels: int, *, affine: bool, statistics: Statistics) -> nn.BatchNorm2d:
@@ -79,7 +82,9 @@ class Reduction(nn.Module):
         return result
 
 
-def _convolution(kernel: int) -> Callable[[int, bool, Statistics], nn.Module]:
+def convolution(kernel: int) -> Builder:
+    """Return what builds ReLU, a convolution of ``kernel`` x ``kernel`` and batch norm."""
+
     def build(channels: int, affine: bool, statistics: Statistics) -> nn.Module:  # noqa: FBT001
         return ReLUConvBN(
             channels, channels, kernel=kernel, stride=1, affine=affine, statistics=statistics
@@ -88,32 +93,42 @@ def _convolution(kernel: int) -> Callable[[int, bool, Statistics], nn.Module]:
     return build
 
 
-_BUILDERS: Final[Mapping[str, Callable[[int, bool, Statistics], nn.Module]]] = {
+_BUILDERS: Final[Mapping[str, Builder]] = {
     NONE: lambda *_: Zero(),
     SKIP: lambda *_: nn.Identity(),
-    CONV1: _convolution(1),
-    CONV3: _convolution(3),
+    CONV1: convolution(1),
+    CONV3: convolution(3),
     POOL: lambda *_: nn.AvgPool2d(3, stride=1, padding=1, count_include_pad=False),
 }
 
 
-def build_operation(name: str, channels: int, *, affine: bool, statistics: Statistics) -> nn.Module:
+def build_operation(
+    name: str,
+    channels: int,
+    *,
+    affine: bool,
+    statistics: Statistics,
+    more: Mapping[str, Builder] = MappingProxyType({}),
+) -> nn.Module:
     """Return a new operation that keeps the shape of its input.
 
     Parameters
     ----------
     name
-        An operation of NAS-Bench-201.
+        An operation of NAS-Bench-201, or of ``more``.
     channels
         Channels of input and output.
     affine, statistics
         Settings of its batch norm, if it has one.
+    more
+        Further operations by name; they go before those of the benchmark.
 
     Raises
     ------
     SpaceError
         If there is no operation of that name.
     """
-    if name not in _BUILDERS:
-        raise SpaceError(f"no module for operation {name!r}; {nearest_name(name, _BUILDERS)}")
-    return _BUILDERS[name](channels, affine, statistics)
+    builders = {**_BUILDERS, **more}
+    if name not in builders:
+        raise SpaceError(f"no module for operation {name!r}; {nearest_name(name, builders)}")
+    return builders[name](channels, affine, statistics)

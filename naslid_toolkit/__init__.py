@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from naslid_toolkit.lid.manifolds import sample_manifold
     from naslid_toolkit.lid.measure import lid_profile, measure_distances
     from naslid_toolkit.lid.profile import LayerDistances, LIDProfile
-    from naslid_toolkit.packing import pack_images
+    from naslid_toolkit.packing import pack_images, write_images
     from naslid_toolkit.partition.cost import compare_costs
     from naslid_toolkit.partition.criteria import (
         ConvolutionCountCriterion,
@@ -194,6 +194,7 @@ _HOMES: Final = {
     "train": "supernet.training",
     "train_stacked": "supernet.stacked",
     "trivial_scores": "evaluation.baselines",
+    "write_images": "packing",
 }
 
 __all__ = [
@@ -300,6 +301,7 @@ __all__ = [
     "train",
     "train_stacked",
     "trivial_scores",
+    "write_images",
 ]
 
 

@@ -144,7 +144,7 @@ def _first_edge(k: int | None = None) -> str:
 
 EXERCISES: Final[Mapping[str, _Exercise]] = {
     "LID by hand": _Exercise(
-        _near(_lid), "sum the logarithms of 8 / 1, 8 / 2 and 8 / 4, and divide k - 2 by it"
+        _near(_lid), "sum the logarithms of 8 / 1, 8 / 2 and 8 / 4, and divide k - 1 by it"
     ),
     "LID of millimetres": _Exercise(
         _near(_lid), "only ratios of distances enter; what does a factor do to a ratio?"
@@ -162,7 +162,7 @@ EXERCISES: Final[Mapping[str, _Exercise]] = {
     ),
     "first edge": _Exercise(_same(_first_edge), "the root of the tree names it, as source→target"),
     "another k": _Exercise(
-        _same(lambda: _first_edge(30)), "split_by of store.evidence(k=30) has an edge"
+        _same(lambda: _first_edge(5)), "split_by of store.evidence(k=5) has an edge"
     ),
     "Markov paths": _Exercise(
         _near(lambda: 2), "with two operations, 'always another one' leaves a single choice"

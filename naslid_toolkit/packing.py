@@ -2,6 +2,7 @@
 
 import io
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -9,8 +10,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from naslid_toolkit.errors import ConfigError, DataError
-from naslid_toolkit.runtime import OnEvent, WorkDone, ignore_event
+from naslid_toolkit.datasets import Images
+from naslid_toolkit.errors import ConfigError, DataError, ShapeError
+from naslid_toolkit.runtime import OnEvent, WorkDone, ignore_event, replacing
 
 _ENDINGS: Final = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff"})
 
@@ -74,11 +76,45 @@ def pack_images(
     table = pa.table({"image": images, "label": pa.array([label for _, label in chosen])})
     features = {"label": {"names": list(classes), "_type": "ClassLabel"}}
     described = json.dumps({"info": {"features": features}})
-    out.parent.mkdir(parents=True, exist_ok=True)
-    partial = out.with_name(f".{out.name}.unfinished")
-    pq.write_table(table.replace_schema_metadata({"huggingface": described}), partial)
-    partial.replace(out)
+    with replacing(out) as temporary:
+        pq.write_table(table.replace_schema_metadata({"huggingface": described}), temporary)
     return out
+
+
+def write_images(images: Images, folder: str | Path, *, classes: Sequence[str] = ()) -> Path:
+    """Write images as PNG files, one folder for each class: what :func:`pack_images` reads.
+
+    Parameters
+    ----------
+    images
+        One or three channels; the smallest value becomes black, the largest white.
+    folder
+        A folder that does not exist yet.
+    classes
+        Names of the classes; those beyond are named by their number.
+
+    Raises
+    ------
+    ConfigError
+        If the folder exists.
+    ShapeError
+        If the images have another number of channels.
+    """
+    folder, channels = Path(folder), images.pixels.shape[1]
+    if folder.exists():
+        raise ConfigError(f"{folder} exists already; name another folder or remove it")
+    if channels not in {1, 3}:
+        raise ShapeError(f"images have 1 or 3 channels, got {channels}")
+    low, high = float(images.pixels.min()), float(images.pixels.max())
+    grey = ((images.pixels - low) / max(high - low, 1e-12) * 255).round().byte().cpu()
+    for number, (pixels, label) in enumerate(zip(grey, images.labels.tolist(), strict=True)):
+        name = classes[label] if label < len(classes) else str(label)
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        array = pixels.permute(1, 2, 0).numpy()
+        Image.fromarray(array[..., 0] if channels == 1 else array).save(
+            folder / name / f"{number:05d}.png"
+        )
+    return folder
 
 
 def _classes(folder: Path) -> dict[str, list[Path]]:

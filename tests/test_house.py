@@ -31,7 +31,7 @@ load_neighbours load_reference load_run load_study load_task load_truth log_simi
 measure_distances nasbench201 pack_images pairwise_distances panel_table parse_architecture
 read_columns reliability run_study sample_manifold score_architectures score_proxies
 separability separability_tables separation split_by split_stability study_costs study_table
-train train_stacked trivial_scores
+train train_stacked trivial_scores write_images
 """
 
 

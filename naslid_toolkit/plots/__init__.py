@@ -1,5 +1,6 @@
 """Figures made from records."""
 
+from naslid_toolkit.plots.cell import plot_cells
 from naslid_toolkit.plots.evaluation import plot_audit, plot_evaluation
 from naslid_toolkit.plots.lid_curves import plot_lid
 from naslid_toolkit.plots.ranking import plot_history, plot_ranking
@@ -9,6 +10,7 @@ from naslid_toolkit.plots.study import plot_costs, plot_study
 
 __all__ = [
     "plot_audit",
+    "plot_cells",
     "plot_costs",
     "plot_evaluation",
     "plot_history",

@@ -83,6 +83,8 @@ def plot_similarity(
                 ends |= {"y1": len(cell.labels) - 0.5, **line}
                 figure.add_shape(type="line", line={"color": "white", "width": 3}, **ends, **place)
     figure.update_yaxes(autorange="reversed")
+    figure.update_xaxes(title="operation", row=rows)
+    figure.update_yaxes(title="operation", col=1)
     figure.update_layout(coloraxis={"colorscale": SEQUENTIAL, "colorbar": {"title": "similarity"}})
     return finish(figure, title=title, height=330 * rows + 90)
 

@@ -19,9 +19,10 @@ from naslid_toolkit.partition.stability import context_stability, similarity_var
 from naslid_toolkit.search.config import load_task
 from naslid_toolkit.search.result import load_run
 from naslid_toolkit.search.storage import RunStore
-from naslid_toolkit.search.study import ARMS, FIRST_ARM, Study, finished_folders
+from naslid_toolkit.search.study import ARMS, FIRST_ARM, Study, finished_folders, read_table
 
 TOPS: Final = (1.0, 0.1, 0.01)
+SEPARABILITY: Final = ("variances.parquet", "stabilities.parquet")
 
 
 def separability(
@@ -34,7 +35,7 @@ def separability(
     Parameters
     ----------
     out
-        The folder of the study.
+        The folder of the study; one that ships holds the answer as two tables.
     arms
         Arms whose criterion measures a supernet.
     seed
@@ -48,6 +49,9 @@ def separability(
         similarity); and one row an arm and seed: ``arm``, ``seed``, ``edge`` (that is split),
         ``same_edge``, ``same_groups``, ``same_split``, shares of 200 resamples of the contexts.
     """
+    if (Path(out) / SEPARABILITY[0]).exists():
+        first, second = (read_table(Path(out) / name) for name in SEPARABILITY)
+        return first, second
     variances, stabilities = [], []
     for (arm, number), folder in finished_folders(out, arms).items():
         run = load_run(folder)

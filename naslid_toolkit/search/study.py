@@ -6,16 +6,18 @@ from pathlib import Path
 from typing import Any, Final
 
 import pandas as pd
+import pyarrow as pa
 
 from naslid_toolkit.datasets import ImageTask
 from naslid_toolkit.errors import ConfigError, DataError, nearest_name
-from naslid_toolkit.runtime import Event, OnEvent, WorkDone, ignore_event
+from naslid_toolkit.runtime import Event, OnEvent, WorkDone, ignore_event, replacing
 from naslid_toolkit.search.config import RunConfig, merged, mode_settings
 from naslid_toolkit.search.few_shot import few_shot_search
 from naslid_toolkit.search.result import FewShotRun, load_run
 from naslid_toolkit.search.reuse import FEW_SHOT
 
 FIRST_ARM: Final = "lid"
+_TABLES: Final = ("scores.parquet", "costs.parquet", "splits.parquet")
 # The pick of an arm is the best of the sample, so nothing else is searched.
 _QUICK: Final = {"evolution": {"evaluations": 2, "population": 2, "tournament": 1}}
 
@@ -157,7 +159,7 @@ def run_study(
                 arm_config(base, arm, seed).to_dict(), {**_QUICK, "sample": len(names)}
             )
             config = RunConfig.from_dict(settings)
-            folder = out / f"{_file_name(arm)}-seed{seed}"
+            folder = out / f"{folder_name(arm)}-seed{seed}"
             runs[arm, seed] = few_shot_search(
                 config,
                 task,
@@ -174,19 +176,71 @@ def run_study(
     return _collected(runs)
 
 
-def _file_name(arm: str) -> str:
+def folder_name(arm: str) -> str:
+    """Return what the folders of an arm begin with."""
     return "".join(letter for letter in arm.replace(" ", "_") if letter not in "()")
 
 
-def load_study(out: str | Path, *, arms: Sequence[str] = tuple(ARMS)) -> Study:
+def save_study(study: Study, folder: str | Path) -> None:
+    """Write the tables of a study into a folder, which is then enough for :func:`load_study`."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    names = ["#".join(map(str, key)) for key in study.scores.columns.tolist()]
+    flat = study.scores.set_axis(names, axis=1)
+    for name, frame in zip(_TABLES, (flat, study.costs, study.splits), strict=True):
+        with replacing(folder / name) as temporary:
+            frame.to_parquet(temporary)
+
+
+def load_study(out: str | Path, *, arms: Sequence[str] | None = None) -> Study:
     """Return a study from its folder: all seeds that are finished for every arm.
+
+    Parameters
+    ----------
+    out
+        The folder of :func:`run_study`, with all runs, or of :func:`save_study`, with tables.
+    arms
+        Arms to return; None: all of :data:`ARMS`, or all that the tables hold.
 
     Raises
     ------
     DataError
         If there is no such seed, or a file is damaged.
     """
+    if (Path(out) / _TABLES[0]).exists():
+        return _from_tables(Path(out), arms)
+    arms = tuple(ARMS) if arms is None else arms
     return _collected({key: load_run(path) for key, path in finished_folders(out, arms).items()})
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """Return one table of a study.
+
+    Raises
+    ------
+    DataError
+        If the file is missing or damaged.
+    """
+    try:
+        return pd.read_parquet(path)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise DataError(f"{path} is missing or damaged: {error}") from error
+
+
+def _from_tables(folder: Path, arms: Sequence[str] | None) -> Study:
+    scores, costs, splits = (read_table(folder / name) for name in _TABLES)
+    parts = [str(name).rpartition("#") for name in scores]
+    keys = [(arm, int(seed)) for arm, _, seed in parts]
+    scores = scores.set_axis(pd.MultiIndex.from_tuples(keys), axis=1)
+    if arms is None:
+        return Study(scores, costs, splits)
+    known = list(dict.fromkeys(arm for arm, _ in keys))
+    for arm in arms:
+        if arm not in known:
+            raise DataError(f"{folder} has no arm {arm!r}; {nearest_name(arm, known)}")
+    chosen = [key for key in keys if key[0] in arms]
+    some = (frame[frame["arm"].isin(arms)] for frame in (costs, splits))
+    return Study(scores[chosen], *some)
 
 
 def finished_folders(out: str | Path, arms: Sequence[str]) -> dict[tuple[str, int], Path]:
@@ -199,7 +253,7 @@ def finished_folders(out: str | Path, arms: Sequence[str]) -> dict[tuple[str, in
     """
     found: dict[tuple[str, int], Path] = {}
     for arm in arms:
-        prefix = f"{_file_name(arm)}-seed"
+        prefix = f"{folder_name(arm)}-seed"
         for folder in sorted(Path(out).glob(f"{prefix}*")):
             if (folder / "scores.parquet").exists():
                 found[arm, int(folder.name.removeprefix(prefix))] = folder

@@ -2,6 +2,7 @@
 
 import html
 import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -26,6 +27,7 @@ from naslid_toolkit.search.launch import (
     start_search,
 )
 from naslid_toolkit.search.opened import OpenRun
+from naslid_toolkit.search.result import FewShotRun, load_run
 from naslid_toolkit.search.reuse import FEW_SHOT
 from naslid_toolkit.space.nasbench201 import parse_architecture
 from naslid_toolkit.widgets._base import (
@@ -163,6 +165,28 @@ class SearchMonitor(Dashboard):
         self.process = start_search(self.folder, device=self._device, workers=self._workers)
         say(self.status, f"started in a process of its own; {self.folder} keeps everything")
         self.refresh()
+
+    def wait(self) -> FewShotRun:
+        """Wait for the end of the search, while the monitor goes on showing it.
+
+        Returns
+        -------
+        FewShotRun
+            The finished run.
+
+        Raises
+        ------
+        WorkerError
+            If the search failed, or ended before it was finished.
+        """
+        while self._state() in {"running", "paused"}:
+            time.sleep(_EVERY)
+        self.refresh()
+        self.settled()
+        if self._state() != "finished":
+            words = last_words(self.folder)
+            raise WorkerError(f"the search in {self.folder} ended before it was finished:\n{words}")
+        return load_run(self.folder)
 
     def _toggle_pause(self) -> None:
         search = self._running()

@@ -1,11 +1,14 @@
 # make demo   the whole method on real images, in one command
 # make test   lint and the whole test suite
-.PHONY: demo test install lint pytest bench clean
+# make docs   the documentation, with every notebook executed (BUDGET=small for full numbers)
+# make lab    the notebooks in JupyterLab
+.PHONY: demo test docs lab install lint pytest bench clean
 
 PYTHON ?= python3
 BIN := .venv/bin
 TORCH := $(shell grep '^torch==' constraints.txt)
 OUT ?= runs/demo
+BUDGET ?= tiny
 
 install: .venv/.installed
 
@@ -14,7 +17,7 @@ install: .venv/.installed
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; set PYTHON=")'
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet $(TORCH)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[notebooks,test,lint,browser]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[notebooks,test,lint,browser,docs]'
 	touch $@
 
 demo: install
@@ -31,6 +34,12 @@ lint: install
 pytest: install
 	$(BIN)/python -m pytest -n auto --dist loadfile --cov --cov-report=term:skip-covered
 
+docs: install
+	$(BIN)/python docs/build.py --budget $(BUDGET)
+
+lab: install
+	$(BIN)/naslid lab
+
 bench: install
 	$(BIN)/python -m benchmarks.lid
 	$(BIN)/python -m benchmarks.stages
@@ -38,4 +47,4 @@ bench: install
 	$(BIN)/python -m benchmarks.widgets
 
 clean:
-	rm -rf .venv runs .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv runs docs/_build docs/notebooks docs/reference .pytest_cache .mypy_cache .ruff_cache

@@ -24,7 +24,9 @@ def pack_images(
     size: int | None = None,
     on_event: OnEvent = ignore_event,
 ) -> Path:
-    """Pack images into a Parquet file that :func:`~naslid_toolkit.load_image_parquet` reads.
+    """Pack a folder of images into one Parquet file.
+
+    It is what :func:`~naslid_toolkit.datasets.load_image_parquet` reads.
 
     Parameters
     ----------

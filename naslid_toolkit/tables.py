@@ -70,7 +70,7 @@ def study_table(study: Study, judged: pd.DataFrame, reference: ReferenceTable) -
     study
         The arms' scores and costs.
     judged
-        What :func:`~naslid_toolkit.search.study.judge_study` says of it.
+        What :func:`~naslid_toolkit.search.judging.judge_study` says of it.
     reference
         Reference accuracies, for those of the picks.
     """
@@ -106,7 +106,7 @@ def study_costs(
         The arm that is compared with the others.
     memory
         Megabytes of measuring edges by arm, as
-        :func:`~naslid_toolkit.search.study.splitting_memory` gives them.
+        :func:`~naslid_toolkit.search.judging.splitting_memory` gives them.
     """
     columns = ["steps", "leaves", "train_seconds", "split_seconds"]
     means = study.costs.groupby("arm")[columns].mean().T.to_dict()
@@ -179,7 +179,7 @@ def separability_tables(
     Parameters
     ----------
     variances, stabilities
-        As :func:`~naslid_toolkit.search.study.separability` gives them.
+        As :func:`~naslid_toolkit.search.judging.separability` gives them.
 
     Returns
     -------

@@ -1,13 +1,18 @@
 """The rules of the house that a linter does not know."""
 
 import ast
+import re
 import subprocess
 import sys
 import tomllib
 from pathlib import Path
 
+import jupytext
 import nbformat
 import pytest
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
 
 import naslid_toolkit
 
@@ -93,6 +98,45 @@ def test_environment_and_constraints_agree():
 
     assert listed
     assert listed <= pinned
+
+
+def test_the_environment_has_all_that_the_project_asks_for():
+    """Conda users get the tested version of every direct dependency, and all extras."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+    asked = [*project["dependencies"], *(one for extra in extras.values() for one in extra)]
+    text = (ROOT / "environment.yml").read_text()
+    pinned = {canonicalize_name(n): v for n, v in re.findall(r"- ([\w.-]+)==(\S+)", text)}
+
+    for requirement in map(Requirement, asked):
+        assert pinned[canonicalize_name(requirement.name)] in requirement.specifier
+    assert set(pinned) == {canonicalize_name(Requirement(one).name) for one in asked}
+    assert f"- -e .[{','.join(extras)}]" in text
+    assert re.search(r"python=(\S+)", text).group(1) in SpecifierSet(project["requires-python"])
+
+
+def test_the_wheel_holds_all_that_ships():
+    build = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]
+    included = build["targets"]["wheel"]["force-include"]
+
+    assert {name for name in included if name.startswith("notebooks/")} == {
+        f"notebooks/{path.name}" for path in NOTEBOOKS
+    }
+    for source, target in included.items():
+        assert (ROOT / source).exists()
+        assert target == f"naslid_toolkit/{source}"
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_both_halves_of_a_notebook_say_the_same(path):
+    """``jupytext --sync notebooks/*.ipynb`` brings them together."""
+    text = jupytext.read(path.with_suffix(".py"))
+    notebook = nbformat.read(path, as_version=4)
+
+    assert [(c.cell_type, c.source) for c in text.cells] == [
+        (c.cell_type, c.source) for c in notebook.cells
+    ]
+    assert notebook.metadata["jupytext"]["formats"] == "ipynb,py:percent"
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)

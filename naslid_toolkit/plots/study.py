@@ -20,7 +20,7 @@ def plot_study(
     Parameters
     ----------
     judged
-        As :func:`~naslid_toolkit.search.study.judge_study` gives it. The arm that is compared
+        As :func:`~naslid_toolkit.search.judging.judge_study` gives it. The arm that is compared
         with the others is drawn full, the untrained baselines grey.
     title
         Title of the figure.

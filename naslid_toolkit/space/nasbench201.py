@@ -201,7 +201,8 @@ def convolution_depth(codes: np.ndarray) -> np.ndarray:
     Parameters
     ----------
     codes
-        Rows of :meth:`SearchSpace.as_array`, shape ``(architectures, 6)``.
+        Rows of :meth:`~naslid_toolkit.space.search_space.SearchSpace.as_array`, of shape
+        ``(architectures, 6)``.
 
     Returns
     -------

@@ -5,6 +5,7 @@ from naslid_toolkit.runtime import generator
 from naslid_toolkit.search.evolution import EvolutionConfig, GenerationDone, evolve
 from naslid_toolkit.space.architecture import Architecture
 from naslid_toolkit.space.nasbench201 import parse_architecture
+from naslid_toolkit.space.search_space import cell_space
 from naslid_toolkit.supernet.cost import count_cost
 from naslid_toolkit.supernet.network import Skeleton
 
@@ -98,3 +99,13 @@ def test_generations_are_reported(space):
     assert [e.evaluations for e in events if isinstance(e, GenerationDone)] == [10, 20, 25]
     assert events[-1].best_score == history.best.score
     assert list(history.to_frame()) == ["architecture", "score", "parameters", "flops", "parent"]
+
+
+def test_another_cell_is_searched_by_its_own_strings():
+    space = cell_space(3, ["none", "skip_connect", "nor_conv_3x3"])
+    config = EvolutionConfig(evaluations=20, population=5, tournament=2)
+
+    history = evolve(space, score, config, skeleton=SKELETON, seed=0)
+
+    best = parse_architecture(history.best.architecture, space)
+    assert set(best.operations) == {"nor_conv_3x3"}

@@ -8,7 +8,7 @@ from naslid_toolkit.evaluation.benchmark import digits_truth_path, load_referenc
 from naslid_toolkit.search.config import RunConfig, merged
 from naslid_toolkit.search.judging import judge_study, separability
 from naslid_toolkit.search.result import load_run
-from naslid_toolkit.search.study import ARMS, arm_config, load_study, run_study
+from naslid_toolkit.search.study import ARMS, arm_config, load_study, run_study, save_study
 from naslid_toolkit.tables import (
     markdown,
     separability_tables,
@@ -148,3 +148,29 @@ def test_impossible_studies_are_refused(base, tmp_path, capsys):
         load_study(tmp_path)
     assert main(["compare", "--data", "x.parquet", "--out", str(tmp_path)]) == 2
     assert "needs reference accuracies" in capsys.readouterr().err
+
+
+def test_the_tables_of_a_study_are_enough_to_judge_it(folder, truth, tmp_path):
+    study = load_study(folder, arms=SOME)
+
+    save_study(study, tmp_path)
+
+    again = load_study(tmp_path)
+    pd.testing.assert_frame_equal(again.scores, study.scores, check_names=False)
+    pd.testing.assert_frame_equal(again.costs, study.costs)
+    assert again.splits["edge"].tolist() == study.splits["edge"].tolist()
+    judged = [judge_study(s, truth, resamples=20, seed=0) for s in (study, again)]
+    pd.testing.assert_frame_equal(*judged)
+    some = load_study(tmp_path, arms=["lid", "gradient"])
+    assert some.scores.columns.tolist() == [(a, s) for a in ("lid", "gradient") for s in (0, 1)]
+    assert set(some.costs["arm"]) == {"lid", "gradient"}
+    with pytest.raises(DataError, match="has no arm 'lids'"):
+        load_study(tmp_path, arms=["lids"])
+
+
+def test_damaged_tables_are_named(folder, tmp_path):
+    save_study(load_study(folder, arms=SOME), tmp_path)
+    (tmp_path / "costs.parquet").write_bytes(b"half")
+
+    with pytest.raises(DataError, match="costs.parquet is missing or damaged"):
+        load_study(tmp_path)

@@ -6,8 +6,13 @@ from hypothesis import strategies as st
 from naslid_toolkit.errors import SpaceError
 from naslid_toolkit.runtime import generator
 from naslid_toolkit.space.architecture import Architecture
-from naslid_toolkit.space.nasbench201 import OPERATIONS, nasbench201
-from naslid_toolkit.space.search_space import SearchSpace
+from naslid_toolkit.space.nasbench201 import (
+    OPERATIONS,
+    format_architecture,
+    nasbench201,
+    parse_architecture,
+)
+from naslid_toolkit.space.search_space import SearchSpace, cell_space
 
 
 @settings(max_examples=20, deadline=None)
@@ -94,3 +99,36 @@ def test_a_space_survives_being_written_and_read(space):
 
     assert SearchSpace.from_dict(sub.to_dict()) == sub
     assert sub.unsplit_edges == (0, 1, 2, 4, 5)
+
+
+def test_a_cell_space_joins_every_node_to_all_earlier_ones():
+    space = cell_space(4, OPERATIONS)
+
+    assert space == nasbench201()
+    with pytest.raises(SpaceError, match="got 1 node"):
+        cell_space(1, OPERATIONS)
+    with pytest.raises(SpaceError, match="twice"):
+        cell_space(3, ["none", "none"])
+
+
+@given(st.integers(2, 6), st.data())
+def test_strings_of_any_cell_are_read_back(nodes, data):
+    space = cell_space(nodes, ["none", "skip_connect", "conv_5x5", "dil-conv"])
+    operation = st.sampled_from(space.vocabulary)
+    count = len(space.edges)
+    operations = data.draw(st.lists(operation, min_size=count, max_size=count))
+    architecture = Architecture(tuple(operations))
+
+    text = format_architecture(architecture, space)
+
+    assert text.count("+") == nodes - 2
+    assert parse_architecture(text, space) == architecture
+
+
+def test_a_string_of_another_cell_is_refused():
+    space = cell_space(3, ["none", "skip_connect"])
+
+    with pytest.raises(SpaceError, match="start of node 2"):
+        parse_architecture("|none~0|", space)
+    with pytest.raises(SpaceError, match="unknown operation 'nor_conv_3x3'"):
+        parse_architecture("|nor_conv_3x3~0|+|none~0|none~1|", space)

@@ -2,6 +2,7 @@ import pytest
 import torch
 from torch import nn
 
+from naslid_toolkit.errors import SpaceError
 from naslid_toolkit.runtime import generator
 from naslid_toolkit.space.architecture import Architecture
 from naslid_toolkit.supernet.cost import Cost, count_cost
@@ -50,3 +51,8 @@ def test_the_largest_cell_costs_what_the_benchmark_says():
 
 def test_costs_add_up():
     assert Cost(1, 2) + Cost(3, 4) == Cost(4, 6)
+
+
+def test_an_unknown_operation_is_not_counted_as_nothing():
+    with pytest.raises(SpaceError, match="not for 'conv_5x5'"):
+        count_cost(Architecture(("conv_5x5",)), Skeleton())

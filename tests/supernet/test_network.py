@@ -5,8 +5,9 @@ from naslid_toolkit.errors import ConfigError, SpaceError
 from naslid_toolkit.runtime import generator
 from naslid_toolkit.space.architecture import Architecture
 from naslid_toolkit.space.nasbench201 import OPERATIONS, nasbench201
+from naslid_toolkit.space.search_space import cell_space
 from naslid_toolkit.supernet.network import Skeleton, Supernet
-from naslid_toolkit.supernet.operations import build_operation
+from naslid_toolkit.supernet.operations import build_operation, convolution
 from tests.conftest import TINY
 
 
@@ -160,3 +161,19 @@ def test_a_skeleton_of_nothing_is_refused():
 def test_an_unknown_operation_is_refused():
     with pytest.raises(SpaceError, match="did you mean 'nor_conv_3x3'"):
         build_operation("nor_conv_33", 4, affine=False, statistics="batch")
+
+
+def test_operations_of_ones_own_are_built_trained_and_shared():
+    space = cell_space(3, ["none", "skip_connect", "conv_5x5"])
+    network = Supernet(space, TINY, seed=0, operations={"conv_5x5": convolution(5)})
+    again = Supernet(space, TINY, seed=0, operations={"conv_5x5": convolution(5)})
+    path = Architecture(("conv_5x5", "none", "conv_5x5"))
+    images = torch.randn(4, 1, 8, 8)
+
+    part = network.restrict(space.with_allowed(0, ["conv_5x5"]))
+
+    assert network.stage1_cell1.operation(0, "conv_5x5").conv.kernel_size == (5, 5)
+    torch.testing.assert_close(network(images, path), again(images, path), rtol=0, atol=0)
+    torch.testing.assert_close(part(images, path), network(images, path), rtol=0, atol=0)
+    with pytest.raises(SpaceError, match="no module for operation 'conv_5x5'"):
+        Supernet(space, TINY, seed=0)

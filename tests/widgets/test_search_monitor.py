@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from naslid_toolkit.errors import ConfigError, DataError
+from naslid_toolkit.errors import ConfigError, DataError, WorkerError
 from naslid_toolkit.search.config import RunConfig, merged
 from naslid_toolkit.search.launch import LOG, create_run
 from naslid_toolkit.widgets import SearchMonitor
@@ -116,6 +116,20 @@ def test_a_search_that_fails_says_why(tmp_path, tiny_config, shown):
     until(lambda: monitor.process.exit_status == 0)
     until_state(monitor, "finished")
     assert monitor.errors.value == ""
+
+
+def test_the_end_of_a_search_is_waited_for(tmp_path, tiny_config, shown):
+    monitor = shown(SearchMonitor(tiny_config, out=tmp_path / "run", device="cpu"))
+    with pytest.raises(WorkerError, match="ended before it was finished"):
+        monitor.wait()
+
+    monitor.start()
+    run = monitor.wait()
+
+    assert len(run.scores) == 24
+    assert monitor.state == "finished"
+    assert "finished, 100%" in monitor.words.value
+    assert len(shown(SearchMonitor(tmp_path / "run")).wait().scores) == 24
 
 
 def test_errors_stay_while_the_folder_is_looked_at(tmp_path, tiny_config, shown):

@@ -92,7 +92,7 @@ def plot_ranking(
     """
     points = rank_points(scores, reference, seed=seed)
     headings = [
-        f"{plain(p.method).replace('_', '-')}: τ = {p.tau:.3f} [{p.low:.3f}, {p.high:.3f}]"
+        f"{plain(p.method).replace('_', '-')}<br>τ = {p.tau:.3f} [{p.low:.3f}, {p.high:.3f}]"
         for p in points
     ]
     judged = [] if evaluation is None else ["Beside baselines and ceilings"]
@@ -107,7 +107,8 @@ def plot_ranking(
     figure.update_yaxes(title=REFERENCE_TITLE, col=1)
     if evaluation is not None:
         _add_taus(figure, evaluation, len(points) + 1)
-    return finish(figure, title=title)
+    finish(figure, title=title)
+    return figure.update_layout(margin={"t": 100})
 
 
 def _add_points(figure: go.Figure, points: RankPoints, column: int) -> None:
@@ -131,7 +132,8 @@ def _add_points(figure: go.Figure, points: RankPoints, column: int) -> None:
         row=1,
         col=column,
     )
-    figure.update_xaxes(title="score", col=column)
+    whole = bool(points.score) and min(points.score) >= 0 and max(points.score) <= 1
+    figure.update_xaxes(title="score (share)" if whole else "score (unit of its own)", col=column)
     if column > 1:
         figure.update_yaxes(matches="y", showticklabels=False, col=column)
 

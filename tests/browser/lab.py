@@ -157,6 +157,10 @@ class Journey:
     def open(self, *cells, name="journey.ipynb"):
         """Write a notebook, open it and run all its cells."""
         self.lab.write(name, cells)
+        self.visit(name)
+
+    def visit(self, name):
+        """Open a notebook that is there and run all its cells."""
         self.page.goto(f"{self.lab.base}/doc/tree/{name}?token={self.lab.token}")
         self._run_all()
 

@@ -7,6 +7,7 @@ from playwright.sync_api import expect
 
 from naslid_toolkit.search.config import RunConfig, merged
 from naslid_toolkit.search.launch import create_run
+from naslid_toolkit.shipped import new_workspace
 from tests.widgets.test_base import HOSTILE
 
 expect.set_options(timeout=45_000)
@@ -280,3 +281,17 @@ def test_text_of_others_is_text(journey, folder):
     )
     expect(page.locator(".nl-ranking")).to_contain_text("<script>")
     assert page.locator(".nl-dashboard img, .nl-dashboard script").count() == 0
+
+
+def test_the_notebook_of_the_shipped_run(journey):
+    """From a new workspace: every dashboard draws, nothing is trained, nothing is fetched."""
+    new_workspace(journey.lab.root / "mine", settings="")
+
+    journey.visit("mine/04_explore_a_run.ipynb")
+
+    page = journey.page
+    for name in ("nl-progress", "nl-matrices", "nl-ranking", "nl-cell-lid"):
+        drawn(journey, name)
+    expect(page.locator(".nl-errors:has(.nl-error)")).to_have_count(0)
+    expect(page.locator(".jp-RenderedHTMLCommon table").last).to_contain_text("keep their place")
+    journey.shot(".jp-Notebook", "notebook-04")

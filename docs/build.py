@@ -1,6 +1,6 @@
 """Build the documentation: notebooks executed, figures as pictures, links and examples checked.
 
-python docs/build.py [--budget tiny] [--no-execute] [--out docs/_build]
+python docs/build.py [--budget tiny] [--no-execute] [--links] [--out docs/_build]
 
 Needs the extra ``docs``, and Chromium for the pictures. A notebook that is unchanged since it was
 executed with the same budget is not executed again.
@@ -108,11 +108,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--budget", default="tiny", choices=["tiny", "small", "paper"])
     parser.add_argument("--no-execute", action="store_true", help="notebooks without outputs")
+    parser.add_argument("--links", action="store_true", help="also ask other sites for their pages")
     parser.add_argument("--out", type=Path, default=HERE / "_build")
     options = parser.parse_args()
     make_notebooks("none" if options.no_execute else options.budget)
     sphinx("html", options.out)
     sphinx("doctest", options.out)
+    if options.links:
+        sphinx("linkcheck", options.out)
     print(f"open {options.out / 'html' / 'index.html'}")
 
 

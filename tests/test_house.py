@@ -86,6 +86,7 @@ def test_version_is_said_once():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
     assert project["version"] == naslid_toolkit.__version__
+    assert f"version: {project['version']}\n" in (ROOT / "CITATION.cff").read_text()
 
 
 def test_environment_and_constraints_agree():

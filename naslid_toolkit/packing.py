@@ -32,7 +32,7 @@ def pack_images(
     ----------
     folder
         One folder for each class, with its images, at any depth, below; the names of these
-        folders are the names of the classes, in alphabetical order.
+        folders are the names of the classes, in alphabetical order. Hidden folders are left out.
     out
         The file to write; one that exists is not overwritten.
     size
@@ -98,7 +98,7 @@ def write_images(images: Images, folder: str | Path, *, classes: Sequence[str] =
     Raises
     ------
     ConfigError
-        If the folder exists.
+        If the folder exists, or the name of a class cannot be that of a folder.
     ShapeError
         If the images have another number of channels.
     """
@@ -107,6 +107,9 @@ def write_images(images: Images, folder: str | Path, *, classes: Sequence[str] =
         raise ConfigError(f"{folder} exists already; name another folder or remove it")
     if channels not in {1, 3}:
         raise ShapeError(f"images have 1 or 3 channels, got {channels}")
+    for name in classes:
+        if name in {"", ".", ".."} or Path(name).name != name:
+            raise ConfigError(f"a class is called {name!r}, which cannot be the name of a folder")
     low, high = float(images.pixels.min()), float(images.pixels.max())
     grey = ((images.pixels - low) / max(high - low, 1e-12) * 255).round().byte().cpu()
     for number, (pixels, label) in enumerate(zip(grey, images.labels.tolist(), strict=True)):
@@ -126,7 +129,7 @@ def _classes(folder: Path) -> dict[str, list[Path]]:
     found = {
         place.name: sorted(p for p in place.rglob("*") if p.suffix.lower() in _ENDINGS)
         for place in sorted(folder.iterdir())
-        if place.is_dir()
+        if place.is_dir() and not place.name.startswith(".")
     }
     classes = {name: paths for name, paths in found.items() if paths}
     if len(classes) < 2:

@@ -107,8 +107,9 @@ def copy_whole(
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ConfigError(f"{folder} is in use; name a folder that does not exist or is empty")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".new-") as place:
+    parent = folder.resolve().parent
+    parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=parent, prefix=".new-") as place:
         made = Path(place) / "made"
         for name, source in sources.items():
             target = made / name
@@ -119,5 +120,9 @@ def copy_whole(
                 shutil.copyfile(source, target)
         for name, text in (texts or {}).items():
             (made / name).write_text(text, encoding="utf-8")
-        made.replace(folder)
+        if folder.exists():  # it may be where somebody stands, so it stays what it is
+            for part in made.iterdir():
+                part.replace(folder / part.name)
+        else:
+            made.replace(folder)
     return folder

@@ -21,6 +21,9 @@ def folder(tmp_path):
             pixels = draw.integers(256, size=(12, 16, 3), dtype=np.uint8)
             Image.fromarray(pixels).save(place / f"{number}.png")
     (tmp_path / "images" / "notes").mkdir()
+    hidden = tmp_path / "images" / ".checkpoints"
+    hidden.mkdir()
+    Image.new("RGB", (16, 12)).save(hidden / "0.png")
     (tmp_path / "images" / "cat" / "readme.txt").write_text("not an image")
     return tmp_path / "images"
 
@@ -97,6 +100,9 @@ def test_written_images_come_back(tmp_path):
     assert np.abs(read - expected.permute(1, 2, 0).numpy()).max() <= 0.51
     with pytest.raises(ConfigError, match="exists already"):
         write_images(images, folder)
+    for name in ("..", "../a", "a/b", ""):
+        with pytest.raises(ConfigError, match="cannot be the name of a folder"):
+            write_images(images, tmp_path / "more", classes=["a", name])
     with pytest.raises(ShapeError, match="got 2"):
         write_images(Images(pixels[:, :2], images.labels), tmp_path / "more")
 

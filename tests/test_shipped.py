@@ -1,5 +1,6 @@
 import json
 import stat
+from pathlib import Path
 
 import pytest
 
@@ -60,6 +61,17 @@ def test_a_folder_in_use_is_not_touched(tmp_path):
         with pytest.raises(ConfigError, match="is in use"):
             copy()
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_an_empty_folder_that_one_stands_in_is_filled(tmp_path, monkeypatch):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+
+    new_workspace(".", settings="seed = 1")
+
+    assert Path("search.toml").read_text() == "seed = 1"
+    assert len(load_run("runs/example").scores) == 400
+    assert [path.name for path in tmp_path.iterdir()] == ["here"]
 
 
 def test_a_copy_that_fails_leaves_nothing(tmp_path):

@@ -1,5 +1,6 @@
 """Settings of the documentation; ``make docs`` builds it."""
 
+import inspect
 import re
 from pathlib import Path
 
@@ -92,16 +93,19 @@ def write_if_new(path: Path, text: str) -> None:
 
 def plain_signature(
     _app: object,
-    _what: str,
+    what: str,
     _name: str,
-    _obj: object,
+    obj: type,
     _options: object,
     signature: str | None,
     back: str | None,
 ) -> tuple[str, ...] | None:
-    """Shorten what array types look like in a signature."""
+    """Shorten what array types look like in a signature; say that of a dashboard."""
     if signature is None:
         return None
+    if what == "class" and "kwargs: t.Any" in signature:  # all that traitlets tells
+        parts = inspect.signature(obj.__init__)
+        signature = str(parts.replace(parameters=list(parts.parameters.values())[1:]))
     return tuple(
         re.sub(r"(?:Float|Int|Bool|Integer)\[Tensor, '([^']*)'\]", r"Tensor[\1]", text or "")
         for text in (signature, back)

@@ -60,7 +60,7 @@ def ship_study(source: Path, costs: Path) -> None:
         save_study(nl.load_study(source, arms=arms), made)
         for name, frame in zip(SEPARABILITY, nl.separability(source), strict=True):
             frame.to_parquet(made / name)
-        pd.read_csv(costs).to_parquet(made / "memory.parquet")
+        pd.read_csv(costs).drop(columns="seconds").to_parquet(made / "memory.parquet")
         ship(made, "study_digits")
 
 

@@ -1,10 +1,11 @@
-"""Write docs/results.md from the folder of a study and a file of measured costs.
+r"""Write docs/results.md from the folder of a study and a file of measured costs.
 
 naslid compare --preset demo --set split.keep_distances=false --seeds 3 --out runs/study
 naslid compare-cost --device cpu --csv runs/costs.csv
 naslid hierarchical --seeds 5 --out runs/hep --csv runs/hep.csv
 naslid hierarchical --seeds 5 --distillation 0 --out runs/hep0 --csv runs/hep0.csv
-python -m benchmarks.results runs/study runs/costs.csv runs/hep.csv runs/hep0.csv
+python -m benchmarks.results runs/study \
+    --costs runs/costs.csv --hierarchical runs/hep.csv runs/hep0.csv
 """
 
 import argparse
@@ -68,9 +69,10 @@ path sampling, a Markov chain, also trains its supernets; `single (markov paths)
 and `single (balanced paths)` what the sampling of EFS-NAS gives without any split; these two were
 added after the other arms had been seen. `exhaustive`
 splits one edge, drawn by chance, into its five operations; `convolution count` splits by the
-distribution of the number of convolutions, a criterion that needs no network. Intervals of three
-seeds are too narrow by about a fifth in the seeds' part. Splitting: wall time on a shared machine,
-and the peak of all tensors beside weights and images while edges are measured.
+distribution of the number of convolutions, a criterion that needs no network. Another machine or
+number of threads rounds differently, which moves a training as another seed does. Intervals of
+three seeds are too narrow by about a fifth in the seeds' part. Splitting: wall time on a shared
+machine, and the peak of all tensors beside weights and images while edges are measured.
 """
 
 
@@ -149,15 +151,28 @@ test). Against the single supernet's picks ({len(single)} seeds): p = {against.p
 """
 
 
+def kept(title: str) -> str:
+    """Return a section as it stands on the page."""
+    parts = PAGE.read_text(encoding="utf-8").split("\n## ")
+    return next(f"\n## {part.rstrip()}\n" for part in parts[1:] if part.startswith(title))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("study", type=Path, help="folder of 'naslid compare'")
-    parser.add_argument("costs", type=Path, help="file of 'naslid compare-cost --csv'")
-    parser.add_argument("hierarchical", type=Path, help="file of 'naslid hierarchical --csv'")
-    parser.add_argument("ablation", type=Path, help="the same with --distillation 0")
+    stays = "; without it that section stays as it is"
+    parser.add_argument("--costs", type=Path, help=f"file of 'naslid compare-cost --csv'{stays}")
+    parser.add_argument(
+        "--hierarchical",
+        type=Path,
+        nargs=2,
+        help=f"files of 'naslid hierarchical --csv', with and without distillation{stays}",
+    )
     options = parser.parse_args()
-    parts = [INTRODUCTION, ranking(options.study), separation(options.study), cost(options.costs)]
-    parts.append(hierarchical(options.hierarchical, options.ablation, options.study))
+    parts = [INTRODUCTION, ranking(options.study), separation(options.study)]
+    parts.append(cost(options.costs) if options.costs else kept("Memory and time"))
+    files = options.hierarchical
+    parts.append(hierarchical(*files, options.study) if files else kept("Hierarchical splitting"))
     PAGE.write_text("".join(parts), encoding="utf-8")
     print(f"wrote {PAGE}")
 

@@ -212,7 +212,7 @@ best = told.loc[told["tau"].abs().idxmax()]
 edges = variances.pivot_table(index="edge", columns="arm", values="cosine")
 larger = edges["lid"] > edges["gradient"]
 separate = f"larger on {larger.sum()} of {len(larger)} edges"
-goes = f"tau of '{best.method}': {best.tau:.2f} [{best.low:.2f}, {best.high:.2f}]"
+goes = f"'{best.method}', best of four: tau {best.tau:.2f} [{best.low:.2f}, {best.high:.2f}]"
 shown = {name: "yes" if r.difference_low > 0 else "not shown" for name, r in rows.items()}
 
 # %%

@@ -38,7 +38,7 @@ tiny = budget == "tiny"
 size = {"channels": 4, "cells": 1} if tiny else {"channels": 16, "cells": 5}
 large = {"paper": 224}.get(budget, 96)
 pixels = (8, 72) if tiny else (32, large)
-batches = (8, 16) if tiny else (32, 128)
+batches = {"tiny": (8, 16), "small": (16, 32)}.get(budget, (32, 128))
 space = nl.nasbench201()
 costs = nl.compare_costs(space, pixels=pixels, batches=batches, seed=seed, **size)
 

@@ -98,6 +98,7 @@ def make_notebooks(budget: str) -> None:
 def sphinx(builder: str, out: Path) -> None:
     """Run a builder of Sphinx; warnings are errors."""
     command = [sys.executable, "-m", "sphinx", "-b", builder, "-W", "--keep-going", "-q"]
+    command += ["-d", str(out / "doctrees")]
     done = subprocess.run([*command, str(HERE), str(out / builder)], check=False)  # noqa: S603
     if done.returncode:
         sys.exit(f"the {builder} build failed")

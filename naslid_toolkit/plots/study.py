@@ -56,6 +56,7 @@ def plot_study(
             col=column,
         )
         figure.update_xaxes(title="Kendall's tau-b, 95 % interval", col=column)
+    figure.update_yaxes(title="criterion", col=1)
     return finish(figure, title=title, height=120 + 30 * len(order))
 
 
@@ -88,12 +89,13 @@ def plot_costs(
         figure.add_scatter(
             x=places,
             y=part["share"],
-            customdata=part[["megabytes", "seconds"]],
+            customdata=part.reindex(columns=["megabytes", "seconds"]),  # times may be left out
             mode="markers",
             name=label,
             marker={"size": 11, "color": style.colour, "symbol": symbols, "line": {"width": 2}},
-            hovertemplate="%{x}: %{y:.1%} (%{customdata[0]:,.0f} MB, %{customdata[1]:,.1f} s)"
-            "<extra>%{fullData.name}</extra>",
+            hovertemplate="%{x}: %{y:.1%} (%{customdata[0]:,.0f} MB"
+            + (", %{customdata[1]:,.1f} s)" if "seconds" in part else ")")
+            + "<extra>%{fullData.name}</extra>",
         )
     figure.add_hline(
         y=_PAPER_SHARE,

@@ -105,7 +105,8 @@ def test_several_paths_a_step_average_their_gradients(space, digits):
     for paths in (1, 3):
         network = Supernet(space.only(architecture), TINY, seed=0)
         config = TrainingConfig(epochs=1, batch_size=256, paths_per_step=paths, gradient_clip=1e9)
-        train(network, digits.train, config, seed=0)
+        # one step: what rounding differs by is multiplied with every further one
+        train(network, digits.train[:256], config, seed=0)
         results.append(network.state_dict())
 
     for name, value in results[0].items():

@@ -37,8 +37,8 @@ from naslid_toolkit import plots
 tiny = budget == "tiny"
 size = {"channels": 4, "cells": 1} if tiny else {"channels": 16, "cells": 5}
 large = {"paper": 224}.get(budget, 96)
-pixels = (8, 72) if tiny else (32, large)
-batches = {"tiny": (8, 16), "small": (16, 32)}.get(budget, (32, 128))
+pixels = (8,) if tiny else (32, large)
+batches = {"tiny": (4, 8), "small": (16, 32)}.get(budget, (32, 128))
 space = nl.nasbench201()
 costs = nl.compare_costs(space, pixels=pixels, batches=batches, seed=seed, **size)
 
@@ -73,7 +73,7 @@ bars.plot.bar(x="sweep", y=series, **shape, **style)
 settings = {"training": {"epochs": 4}, "warmup_epochs": 2} if tiny else {}
 config = nl.RunConfig.preset("tiny" if tiny else "demo", **settings)
 truth = nl.load_truth(config)
-arms = ["lid", "gradient", "random", "single supernet"] if tiny else list(nl.ARMS)
+arms = ["lid", "gradient", "single supernet"] if tiny else list(nl.ARMS)
 names = truth.accuracy.sample(30 if tiny else 1000, random_state=0).index
 if budget == "small":
     folder = nl.example_study()

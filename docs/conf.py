@@ -65,8 +65,6 @@ def modules_of(room: str) -> list[str]:
     """Return the public modules of a room that say something."""
     folder = PACKAGE / room
     names = sorted(path.stem for path in folder.glob("*.py") if not path.stem.startswith("_"))
-    if room in {"plots", "widgets"}:
-        names.insert(0, "")
     return [".".join(filter(None, ["naslid_toolkit", room, name])) for name in names]
 
 
@@ -77,8 +75,6 @@ def write_reference(_app: object) -> None:
     for room, title in ROOMS.items():
         lines = [title, "=" * len(title), ""]
         for module in modules_of(room):
-            if module.count(".") == 1 and room in {"plots", "widgets"}:
-                continue  # only names of the others
             head = module.removeprefix("naslid_toolkit.")
             lines += [head, "-" * len(head), "", f".. automodule:: {module}"]
             lines += ["   :members:", "   :show-inheritance:", ""]

@@ -19,7 +19,14 @@ from naslid_toolkit.partition.stability import context_stability, similarity_var
 from naslid_toolkit.search.config import load_task
 from naslid_toolkit.search.result import load_run
 from naslid_toolkit.search.storage import RunStore
-from naslid_toolkit.search.study import ARMS, FIRST_ARM, Study, finished_folders, read_table
+from naslid_toolkit.search.study import (
+    ARMS,
+    FIRST_ARM,
+    Study,
+    check_arms,
+    finished_folders,
+    read_table,
+)
 
 TOPS: Final = (1.0, 0.1, 0.01)
 SEPARABILITY: Final = ("variances.parquet", "stabilities.parquet")
@@ -35,7 +42,8 @@ def separability(
     Parameters
     ----------
     out
-        The folder of the study; one that ships holds the answer as two tables.
+        The folder of the study; one that ships holds the answer for the default arms and seed
+        as two tables.
     arms
         Arms whose criterion measures a supernet.
     seed
@@ -51,7 +59,8 @@ def separability(
     """
     if (Path(out) / SEPARABILITY[0]).exists():
         first, second = (read_table(Path(out) / name) for name in SEPARABILITY)
-        return first, second
+        check_arms(Path(out), first["arm"].unique().tolist(), arms)
+        return first[first["arm"].isin(arms)], second[second["arm"].isin(arms)]
     variances, stabilities = [], []
     for (arm, number), folder in finished_folders(out, arms).items():
         run = load_run(folder)

@@ -227,6 +227,13 @@ def read_table(path: Path) -> pd.DataFrame:
         raise DataError(f"{path} is missing or damaged: {error}") from error
 
 
+def check_arms(folder: Path, known: Sequence[str], arms: Sequence[str]) -> None:
+    """Raise where the tables of a study lack an arm that is asked for."""
+    for arm in arms:
+        if arm not in known:
+            raise DataError(f"{folder} has no arm {arm!r}; {nearest_name(arm, known)}")
+
+
 def _from_tables(folder: Path, arms: Sequence[str] | None) -> Study:
     scores, costs, splits = (read_table(folder / name) for name in _TABLES)
     parts = [str(name).rpartition("#") for name in scores]
@@ -234,10 +241,7 @@ def _from_tables(folder: Path, arms: Sequence[str] | None) -> Study:
     scores = scores.set_axis(pd.MultiIndex.from_tuples(keys), axis=1)
     if arms is None:
         return Study(scores, costs, splits)
-    known = list(dict.fromkeys(arm for arm, _ in keys))
-    for arm in arms:
-        if arm not in known:
-            raise DataError(f"{folder} has no arm {arm!r}; {nearest_name(arm, known)}")
+    check_arms(folder, [arm for arm, _ in keys], arms)
     chosen = [key for key in keys if key[0] in arms]
     some = (frame[frame["arm"].isin(arms)] for frame in (costs, splits))
     return Study(scores[chosen], *some)

@@ -45,6 +45,7 @@ from naslid_toolkit.widgets._views import CellView, FigureView
 _EVERY: Final = 0.5  # seconds between looks at the folder
 _FRAMES: Final = 200  # steps of a replay
 _CANCELLED: Final = 130  # exit status
+_ALIVE: Final = frozenset({"running", "paused"})  # states in which some process works on a run
 
 
 class SearchMonitor(Dashboard):
@@ -145,7 +146,7 @@ class SearchMonitor(Dashboard):
     @property
     def is_running(self) -> bool:
         """Whether some process works on the run at present."""
-        return self._follower is not None and self._follower.state() in {"running", "paused"}
+        return self._follower is not None and self._follower.state() in _ALIVE
 
     def start(self) -> None:
         """Begin or continue the search in a process of its own.
@@ -179,7 +180,7 @@ class SearchMonitor(Dashboard):
         WorkerError
             If the search failed, or ended before it was finished.
         """
-        while self._state() in {"running", "paused"}:
+        while self._state() in _ALIVE:
             time.sleep(_EVERY)
         self.refresh()
         self.settled()
@@ -252,7 +253,7 @@ class SearchMonitor(Dashboard):
             self._end(state)
 
     def _show_state(self, state: State | None) -> None:
-        running = state in {"running", "paused"}
+        running = state in _ALIVE
         self.begin.description = "Start" if state is None else "Resume"
         self.begin.disabled = running or state == "finished"
         self.pause.disabled = self.cancel.disabled = not running

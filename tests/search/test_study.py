@@ -9,6 +9,7 @@ from naslid_toolkit.search.config import RunConfig, merged
 from naslid_toolkit.search.judging import judge_study, separability
 from naslid_toolkit.search.result import load_run
 from naslid_toolkit.search.study import ARMS, arm_config, load_study, run_study, save_study
+from naslid_toolkit.shipped import example_study
 from naslid_toolkit.tables import (
     markdown,
     separability_tables,
@@ -166,6 +167,17 @@ def test_the_tables_of_a_study_are_enough_to_judge_it(folder, truth, tmp_path):
     assert set(some.costs["arm"]) == {"lid", "gradient"}
     with pytest.raises(DataError, match="has no arm 'lids'"):
         load_study(tmp_path, arms=["lids"])
+
+
+def test_separability_that_ships_is_that_of_the_arms_asked_for():
+    both = separability(example_study())
+
+    some = separability(example_study(), arms=["gradient"])
+
+    assert [set(frame["arm"]) for frame in both] == [{"lid", "gradient"}] * 2
+    assert [set(frame["arm"]) for frame in some] == [{"gradient"}] * 2
+    with pytest.raises(DataError, match="has no arm 'random'"):
+        separability(example_study(), arms=["lid", "random"])
 
 
 def test_damaged_tables_are_named(folder, tmp_path):

@@ -31,6 +31,9 @@ lint: install
 	$(BIN)/mypy --strict
 	$(BIN)/lint-imports
 
+# one thread a worker: more would wait for each other
+pytest: export OMP_NUM_THREADS = 1
+pytest: export OPENBLAS_NUM_THREADS = 1
 pytest: install
 	$(BIN)/python -m pytest -n auto --dist loadfile --cov --cov-report=term:skip-covered
 

@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from naslid_toolkit import LIDCriterion, RunConfig, Supernet, accuracy, generator, load_task
-from naslid_toolkit.datasets import batches
+from naslid_toolkit.batches import batches
 from naslid_toolkit.search.steps import SupernetTrained
 from naslid_toolkit.search.storage import RunStore, StoredCheckpoint
 from naslid_toolkit.supernet.sampling import uniform_paths

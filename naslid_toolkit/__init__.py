@@ -75,10 +75,11 @@ if TYPE_CHECKING:
         parse_architecture,
     )
     from naslid_toolkit.space.search_space import SearchSpace, cell_space
+    from naslid_toolkit.supernet.accuracy import accuracy
     from naslid_toolkit.supernet.decomposed import DecomposedSupernet
     from naslid_toolkit.supernet.network import Skeleton, Supernet
     from naslid_toolkit.supernet.stacked import StackedNetworks, evaluate_stacked, train_stacked
-    from naslid_toolkit.supernet.training import TrainingConfig, accuracy, train
+    from naslid_toolkit.supernet.training import TrainingConfig, train
     from naslid_toolkit.tables import (
         cost_table,
         panel_table,
@@ -128,7 +129,7 @@ _HOMES: Final = {
     "StackedNetworks": "supernet.stacked",
     "Supernet": "supernet.network",
     "TrainingConfig": "supernet.training",
-    "accuracy": "supernet.training",
+    "accuracy": "supernet.accuracy",
     "accuracy_of": "evaluation.panel",
     "audit_operations": "evaluation.audit",
     "bootstrap_profile": "lid.bootstrap",

@@ -1,12 +1,12 @@
-"""Images: the embedded digits, image files in Parquet, batches and augmentation."""
+"""Images: the embedded digits, and image files in Parquet."""
 
 import io
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
@@ -18,8 +18,6 @@ from torch import Tensor, nn
 
 from naslid_toolkit.errors import ConfigError, DataError, ShapeError
 from naslid_toolkit.runtime import generator
-
-Augmentation = Literal["none", "shift", "crop_flip"]
 
 _DIGIT: Final = 8  # pixels
 _PIECE: Final = 4
@@ -232,6 +230,7 @@ def load_image_parquet(
     valid: int | float = 0.2,
     test: int | float = 0.2,
     limit: int | None = None,
+    size: int | None = None,
     seed: int = 0,
 ) -> ImageTask:
     """Load images in the Hugging Face layout: an image column ``{bytes, path}`` and a label.
@@ -245,6 +244,8 @@ def load_image_parquet(
         Validation and test images: a number, or a share of all images.
     limit
         Use only this many images, drawn at random; None uses all.
+    size
+        Reduce the images to this height by averaging squares of pixels; None leaves them.
     seed
         Seed of the draw and of the split into parts.
 
@@ -259,7 +260,8 @@ def load_image_parquet(
         If the file is missing, not Parquet, truncated, or not in this layout; the message
         names the file and what was expected.
     ConfigError
-        If no training images would be left.
+        If no training images would be left, or the images cannot be divided into squares that
+        give this size.
     """
     path = Path(path)
     image_column, label_column, names = _image_schema(path)
@@ -269,13 +271,14 @@ def load_image_parquet(
     if sum(counts) >= len(order):
         raise ConfigError(f"{valid} validation and {test} test images leave none of {len(order)}")
     table = table.take(order.numpy())
-    pixels = _decode(path, table[image_column])
+    pixels = _reduced(_decode(path, table[image_column]), size)
     labels = torch.from_numpy(table[label_column].to_numpy().astype(np.int64))
     classes = names or tuple(str(label) for label in range(int(labels.max()) + 1))
     bounds = (0, len(order) - sum(counts), len(order) - counts[1], len(order))
     parts = [Images(pixels[a:b], labels[a:b]) for a, b in itertools.pairwise(bounds)]
     sizes = ", ".join(str(len(part)) for part in parts)
-    return _standardised(f"{path.name}(images={sizes}, seed={seed})", classes, parts)
+    shape = "" if size is None else f", size={size}"
+    return _standardised(f"{path.name}(images={sizes}{shape}, seed={seed})", classes, parts)
 
 
 def _image_schema(path: Path) -> tuple[str, str, tuple[str, ...]]:
@@ -332,6 +335,17 @@ def _decode(path: Path, column: pa.ChunkedArray) -> Tensor:
     return torch.from_numpy(np.stack(decoded)).permute(0, 3, 1, 2).float().div_(255).contiguous()
 
 
+def _reduced(pixels: Tensor, size: int | None) -> Tensor:
+    """Average squares of pixels, so that the images have this height."""
+    if size is None:
+        return pixels
+    height, width = pixels.shape[-2:]
+    side = height // max(size, 1)
+    if size < 1 or height % size or width % side:
+        raise ConfigError(f"images of {height} x {width} cannot be reduced to a height of {size}")
+    return nn.functional.avg_pool2d(pixels, side)
+
+
 def _count(share: int | float, total: int) -> int:
     return round(share * total) if isinstance(share, float) else share
 
@@ -342,54 +356,3 @@ def _standardised(name: str, classes: tuple[str, ...], parts: Sequence[Images]) 
     deviation = train.std(dim=(0, 2, 3), keepdim=True).clamp_min(1e-6)
     scaled = [replace(part, pixels=(part.pixels - mean) / deviation) for part in parts]
     return ImageTask(name, classes, *scaled)
-
-
-def batches(
-    images: Images, batch_size: int, *, draw: torch.Generator, augmentation: Augmentation = "none"
-) -> Iterator[Images]:
-    """Go once through the images in random order; a last, smaller batch is left out.
-
-    Parameters
-    ----------
-    images
-        The images of one epoch.
-    batch_size
-        Images in a batch, at most ``len(images)``.
-    draw
-        Generator of the order and the augmentation.
-    augmentation
-        ``"none"``; ``"shift"`` moves each image by up to an eighth of its width;
-        ``"crop_flip"`` also mirrors half of the images.
-
-    Yields
-    ------
-    Images
-        ``len(images) // batch_size`` batches.
-
-    Raises
-    ------
-    ConfigError
-        If there are fewer images than one batch.
-    """
-    if not 0 < batch_size <= len(images):
-        raise ConfigError(f"a batch of {batch_size} needs as many images, there are {len(images)}")
-    order = torch.randperm(len(images), generator=draw).to(images.pixels.device)
-    for start in range(0, len(images) - batch_size + 1, batch_size):
-        batch = images[order[start : start + batch_size]]
-        yield batch if augmentation == "none" else _augmented(batch, augmentation, draw)
-
-
-def _augmented(batch: Images, augmentation: Augmentation, draw: torch.Generator) -> Images:
-    """Shift every image of a batch by its own amount, and mirror half of them if asked."""
-    pixels, count, size = batch.pixels, len(batch), batch.pixels.shape[-1]
-    margin = max(1, size // 8)
-    padded = nn.functional.pad(pixels, (margin,) * 4)
-    shifts = torch.randint(2 * margin + 1, (2, count, 1), generator=draw).to(pixels.device)
-    rows = torch.arange(pixels.shape[-2], device=pixels.device) + shifts[0]
-    columns = torch.arange(size, device=pixels.device) + shifts[1]
-    if augmentation == "crop_flip":
-        mirrored = torch.rand(count, 1, generator=draw).to(pixels.device) < 0.5
-        columns = torch.where(mirrored, columns.flip(1), columns)
-    which = torch.arange(count, device=pixels.device)[:, None, None]
-    shifted = padded[which, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
-    return Images(shifted.contiguous(), batch.labels)

@@ -7,7 +7,8 @@ import pytest
 import torch
 from PIL import Image
 
-from naslid_toolkit.datasets import Images, batches, load_digits, load_image_parquet
+from naslid_toolkit.batches import batches
+from naslid_toolkit.datasets import Images, load_digits, load_image_parquet
 from naslid_toolkit.errors import ConfigError, DataError, ShapeError
 from naslid_toolkit.runtime import generator
 from tests.conftest import shared_file

@@ -2,9 +2,10 @@
 
 import hashlib
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final, Literal
 
 import pandas as pd
 
@@ -22,15 +23,25 @@ from naslid_toolkit.runtime import (
 from naslid_toolkit.space.architecture import Architecture
 from naslid_toolkit.space.nasbench201 import format_architecture, nasbench201
 from naslid_toolkit.space.search_space import SearchSpace
+from naslid_toolkit.supernet.accuracy import evaluate_path, evaluate_paths
 from naslid_toolkit.supernet.network import Skeleton, Supernet
-from naslid_toolkit.supernet.training import accuracy
 
 Score = Callable[[Architecture], float]
+Measure = Literal["accuracy", "log_likelihood"]
+_TOGETHER: Final = 48  # architectures scored in one pass, as many as share most of the first cell
+
+
+def scores_of(score: Score, architectures: Sequence[Architecture]) -> list[float]:
+    """Return the scores of several architectures, in one go if the score has a method ``many``."""
+    many = getattr(score, "many", None)
+    if many is None or len(architectures) == 1:
+        return [score(architecture) for architecture in architectures]
+    return list(many(architectures))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LeafScore:
-    """Validation accuracy with inherited weights, from the leaf that holds the architecture.
+    """How well inherited weights classify, those of the leaf that holds the architecture.
 
     Parameters
     ----------
@@ -40,6 +51,9 @@ class LeafScore:
         The trained sub-supernet of each leaf, by its name.
     images
         Validation images, on the device of the supernets.
+    measure
+        ``"accuracy"`` in [0, 1], or ``"log_likelihood"`` of the labels, its mean over images in
+        nats, which counts how sure the network is and so takes fewer images.
 
     Raises
     ------
@@ -50,6 +64,7 @@ class LeafScore:
     tree: SplitTree
     supernets: Mapping[str, Supernet]
     images: Images
+    measure: Measure = "accuracy"
 
     def __post_init__(self) -> None:
         missing = [leaf.name for leaf in self.tree.leaves if leaf.name not in self.supernets]
@@ -57,9 +72,23 @@ class LeafScore:
             raise SpaceError(f"no supernet for leaf {missing[0]!r} of the tree")
 
     def __call__(self, architecture: Architecture) -> float:
-        """Return the accuracy in [0, 1]."""
+        """Return the score of one architecture."""
         leaf = self.tree.leaf_of(architecture)
-        return accuracy(self.supernets[leaf.name], self.images, architecture)
+        return self._score(*evaluate_path(self.supernets[leaf.name], self.images, architecture))
+
+    def many(self, architectures: Sequence[Architecture]) -> list[float]:
+        """Return the scores of several architectures, those of one leaf in one pass."""
+        leaves: dict[str, list[Architecture]] = {}
+        for architecture in architectures:
+            leaves.setdefault(self.tree.leaf_of(architecture).name, []).append(architecture)
+        found: dict[Architecture, float] = {}
+        for name, some in leaves.items():
+            both = evaluate_paths(self.supernets[name], self.images, some)
+            found.update(zip(some, (self._score(*pair) for pair in both), strict=True))
+        return [found[architecture] for architecture in architectures]
+
+    def _score(self, accuracy: float, cross_entropy: float) -> float:
+        return accuracy if self.measure == "accuracy" else -cross_entropy
 
 
 def score_architectures(
@@ -70,7 +99,7 @@ def score_architectures(
     task: str = "scoring",
     on_event: OnEvent = ignore_event,
 ) -> pd.Series:
-    """Score architectures one after the other.
+    """Score architectures, several in one pass where the score has a method ``many``.
 
     Parameters
     ----------
@@ -91,10 +120,15 @@ def score_architectures(
         Scores by architecture string, in the order given.
     """
     chosen = list(architectures)
-    scores: dict[str, float] = {}
-    for number, architecture in enumerate(chosen, start=1):
-        scores[format_architecture(architecture, space)] = score(architecture)
-        on_event(WorkDone(task, number, len(chosen), "architectures"))
+    names = {architecture: format_architecture(architecture, space) for architecture in chosen}
+    scores = dict.fromkeys(names.values(), math.nan)
+    together, in_turn = 1, list(names)
+    if hasattr(score, "many"):  # those that begin alike share most
+        together, in_turn = _TOGETHER, sorted(names, key=lambda a: a.operations)
+    for start in range(0, len(in_turn), together):
+        some = in_turn[start : start + together]
+        scores.update(zip((names[a] for a in some), scores_of(score, some), strict=True))
+        on_event(WorkDone(task, start + len(some), len(in_turn), "architectures"))
     return pd.Series(scores, dtype=float)
 
 

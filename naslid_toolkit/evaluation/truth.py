@@ -30,6 +30,7 @@ from naslid_toolkit.space.nasbench201 import (
     format_architecture,
     nasbench201,
 )
+from naslid_toolkit.supernet.accuracy import evaluate_path
 from naslid_toolkit.supernet.cost import count_cost
 from naslid_toolkit.supernet.network import Skeleton, Supernet
 from naslid_toolkit.supernet.stacked import (
@@ -37,7 +38,7 @@ from naslid_toolkit.supernet.stacked import (
     evaluate_stacked,
     train_stacked,
 )
-from naslid_toolkit.supernet.training import TrainingConfig, evaluate_path, train
+from naslid_toolkit.supernet.training import TrainingConfig, train
 
 # The recipe of NB201-digits; changing it makes another benchmark.
 DIGITS_SKELETON: Final = Skeleton(

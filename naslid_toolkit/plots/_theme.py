@@ -1,7 +1,7 @@
 """Colours, line styles and sizes: one look for every figure."""
 
 import html
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -83,3 +83,10 @@ def finish(figure: go.Figure, *, title: str, height: int = 420) -> go.Figure:
         margin={"l": 70, "r": 30, "t": 70, "b": 70},
     )
     return figure
+
+
+def score_title(scores: Iterable[float]) -> str:
+    """Return the title of an axis of scores; log-likelihoods are those below zero."""
+    if any(score < 0 for score in scores):
+        return "score: mean log-likelihood (nats)"
+    return "score: validation accuracy (share)"

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, Final, TypeVar
 
-from naslid_toolkit.plots._theme import BASELINE, DASHES, OTHER_STYLES, plain
+from naslid_toolkit.plots._theme import BASELINE, DASHES, OTHER_STYLES, plain, score_title
 from naslid_toolkit.search.following import LossCurve, RunProgress
 
 _CURVES: Final = 12  # that can be told apart; the latest
@@ -76,7 +76,7 @@ def progress_figure(
                 **({} if scores else {"range": [0, population]}),
             },
             "yaxis2": {
-                "title": {"text": "score: validation accuracy (share)"},
+                "title": {"text": score_title(score for _, score in scores)},
                 "anchor": "x2",
                 **({} if scores else {"range": [0, 1]}),
             },

@@ -17,6 +17,7 @@ from naslid_toolkit.plots._theme import (
     finish,
     interval_bars,
     plain,
+    score_title,
 )
 from naslid_toolkit.search.evolution import SearchHistory
 
@@ -200,5 +201,5 @@ def plot_history(history: SearchHistory, *, title: str = "Course of the search")
         line={"color": OTHER_STYLES[1].colour, "width": 2, "shape": "hv"},
     )
     figure.update_xaxes(title="architectures scored")
-    figure.update_yaxes(title="validation accuracy, shared weights (share)")
+    figure.update_yaxes(title=score_title(frame["score"]))
     return finish(figure, title=title)

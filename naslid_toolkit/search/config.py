@@ -14,6 +14,7 @@ from naslid_toolkit.evaluation.benchmark import (
     digits_truth_path,
     load_reference,
 )
+from naslid_toolkit.evaluation.scores import Measure
 from naslid_toolkit.partition.split import MODES, SplitConfig
 from naslid_toolkit.search.evolution import EvolutionConfig
 from naslid_toolkit.space.nasbench201 import nasbench201
@@ -59,17 +60,20 @@ class ImagesConfig:
         Images to use, drawn at random; 0 uses all.
     valid, test
         Shares of validation and test images, in (0, 1).
+    size
+        Height to reduce the images to, by averaging squares of pixels; 0 leaves them.
     """
 
     limit: int = 0
     valid: float = 0.2
     test: float = 0.2
+    size: int = 0
 
     def __post_init__(self) -> None:
-        if self.limit < 0 or not (0 < self.valid < 1 and 0 < self.test < 1):
+        if min(self.limit, self.size) < 0 or not (0 < self.valid < 1 and 0 < self.test < 1):
             raise ConfigError(
-                f"images needs limit >= 0 and shares in (0, 1), got limit={self.limit}, "
-                f"valid={self.valid}, test={self.test}"
+                f"images needs limit and size >= 0 and shares in (0, 1), got limit={self.limit}, "
+                f"size={self.size}, valid={self.valid}, test={self.test}"
             )
 
 
@@ -98,6 +102,9 @@ class RunConfig:
         evenly among the levels below; one cosine runs along the whole way.
     single
         Whether to train one unsplit supernet for the same total number of steps beside.
+    score
+        ``"accuracy"`` on the validation images, or their mean ``"log_likelihood"`` (see
+        :class:`~naslid_toolkit.evaluation.scores.LeafScore`).
     sample
         Architectures to score, at most.
     seed
@@ -119,6 +126,7 @@ class RunConfig:
     levels: int = 2
     warmup_epochs: int = 50
     single: bool = True
+    score: Measure = "accuracy"
     sample: int = 200
     seed: int = 0
     network: NetworkConfig = field(default_factory=NetworkConfig)
@@ -307,7 +315,11 @@ def load_task(config: RunConfig) -> ImageTask:
         raise DataError(f"no file {path}; data is {DIGITS!r} or a Parquet file of images ({hint})")
     images = config.images
     return load_image_parquet(
-        path, valid=images.valid, test=images.test, limit=images.limit or None
+        path,
+        valid=images.valid,
+        test=images.test,
+        limit=images.limit or None,
+        size=images.size or None,
     )
 
 

@@ -21,9 +21,9 @@ from naslid_toolkit.search.storage import RunStore
 from naslid_toolkit.space.architecture import live_edges
 from naslid_toolkit.space.nasbench201 import format_architecture
 from naslid_toolkit.space.search_space import SearchSpace
+from naslid_toolkit.supernet.accuracy import accuracy
 from naslid_toolkit.supernet.network import Supernet
 from naslid_toolkit.supernet.siblings import train_siblings
-from naslid_toolkit.supernet.training import accuracy
 
 _SPLITS: Final = "splits.parquet"
 _GROUPING: Final = ExhaustiveGrouping(balanced=True)  # halves, so that every edge ends decided

@@ -13,6 +13,7 @@ from naslid_toolkit.search.storage import RunStore
 
 LOG: Final = "search.log"
 _TAIL: Final = 12  # lines of the log that are worth showing
+_STARTED: Final[list["subprocess.Popen[bytes]"]] = []  # a search may outlive who started it
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +82,7 @@ def start_search(folder: str | Path, *, device: str = "auto", workers: int = 1) 
             start_new_session=True,
             env={**os.environ, "PYTHONUNBUFFERED": "1"},
         )
+    _STARTED[:] = [each for each in _STARTED if each.poll() is None] + [process]
     return SearchProcess(store.folder, process)
 
 

@@ -23,9 +23,9 @@ from naslid_toolkit.search.reuse import FEW_SHOT, SINGLE, Donors
 from naslid_toolkit.search.steps import Steps
 from naslid_toolkit.search.storage import RunStore
 from naslid_toolkit.space.architecture import Architecture
+from naslid_toolkit.supernet.accuracy import accuracy
 from naslid_toolkit.supernet.cost import Cost, count_cost
 from naslid_toolkit.supernet.network import Supernet
-from naslid_toolkit.supernet.training import accuracy
 
 
 class OpenRun:

@@ -95,6 +95,8 @@ class Donors:
         for donor, _, node, key in self._supernets():
             if key not in own or node == SINGLE or donor.folder == store.folder:
                 continue
+            if donor.config.score != store.config.score:
+                continue
             space = own[key].space
             found |= {
                 name: score

@@ -209,7 +209,7 @@ class Steps:
         """Return the score of a method: that of the tree's leaves, or of the single supernet."""
         names = {leaf.name: SINGLE if method == SINGLE else leaf.name for leaf in tree.leaves}
         leaves = {leaf.name: self.trained(names[leaf.name], leaf.space) for leaf in tree.leaves}
-        return LeafScore(tree, leaves, self.task.valid)
+        return LeafScore(tree, leaves, self.task.valid, self.config.score)
 
 
 def build_criterion(config: RunConfig, task: ImageTask, network: Supernet) -> Criterion:
@@ -259,5 +259,4 @@ def measure_task(
 
 def score_task(place: Place, tree: SplitTree, method: str, names: Sequence[str]) -> list[float]:
     """Score some architectures with one method; the unit of work of an executor."""
-    score = place.steps().score_of(tree, method)
-    return [score(parse_architecture(name)) for name in names]
+    return place.steps().score_of(tree, method).many([parse_architecture(n) for n in names])

@@ -21,7 +21,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from naslid_toolkit.errors import ConfigError, DataError, NaslidError
-from naslid_toolkit.evaluation.scores import Score
+from naslid_toolkit.evaluation.scores import Score, scores_of
 from naslid_toolkit.partition.evidence import EdgeEvidence
 from naslid_toolkit.partition.store import NeighbourStore
 from naslid_toolkit.partition.tree import SplitTree
@@ -235,16 +235,7 @@ class RunStore:
 
     def remembered(self, method: str, score: Score) -> Score:
         """Return the same score, with every value kept."""
-        known = self.load_scores(method)
-
-        def kept(architecture: Architecture) -> float:
-            name = format_architecture(architecture)
-            if name not in known:
-                known[name] = score(architecture)
-                self.keep_scores(method, {name: known[name]})
-            return known[name]
-
-        return kept
+        return _RememberedScore(self, method, score, self.load_scores(method))
 
     # -- weights --------------------------------------------------------------------------
 
@@ -324,6 +315,28 @@ class RunStore:
             raise DataError(
                 f"{self.folder / name} is missing or damaged; expected {expected}"
             ) from error
+
+
+@dataclass(frozen=True, slots=True)
+class _RememberedScore:
+    """A score whose values are kept in a run's folder."""
+
+    store: RunStore
+    method: str
+    score: Score
+    known: dict[str, float]
+
+    def __call__(self, architecture: Architecture) -> float:
+        return self.many([architecture])[0]
+
+    def many(self, architectures: Sequence[Architecture]) -> list[float]:
+        names = [format_architecture(architecture) for architecture in architectures]
+        new = {n: a for n, a in zip(names, architectures, strict=True) if n not in self.known}
+        if new:
+            found = dict(zip(new, scores_of(self.score, list(new.values())), strict=True))
+            self.known.update(found)
+            self.store.keep_scores(self.method, found)
+        return [self.known[name] for name in names]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """The weight-sharing network of a search space, on the NAS-Bench-201 skeleton."""
 
 import copy
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -73,6 +74,11 @@ class Skeleton:
             shapes.append((self.channels * 2**stage, height, width))
             height, width = (height + 1) // 2, (width + 1) // 2
         return tuple(shapes)
+
+    @property
+    def map_size(self) -> int:
+        """Numbers in the features of one image inside the first stage, the largest."""
+        return math.prod(self.stages[0])
 
 
 @lru_cache(maxsize=65536)

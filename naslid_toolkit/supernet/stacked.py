@@ -12,14 +12,10 @@ from naslid_toolkit.errors import ConfigError
 from naslid_toolkit.runtime import OnEvent, WorkDone, ignore_event
 from naslid_toolkit.space.architecture import NONE, SKIP, Architecture, live_edges
 from naslid_toolkit.space.nasbench201 import POOL
+from naslid_toolkit.supernet.accuracy import evaluating, evaluation_parts
 from naslid_toolkit.supernet.network import Cell, Supernet
 from naslid_toolkit.supernet.operations import Reduction, ReLUConvBN
-from naslid_toolkit.supernet.training import (
-    TrainingConfig,
-    epoch_batches,
-    evaluating,
-    evaluation_parts,
-)
+from naslid_toolkit.supernet.training import TrainingConfig, epoch_batches
 
 # The networks come first and the images third: choosing networks, 1x1 convolutions and batch
 # norm then work on contiguous rows.

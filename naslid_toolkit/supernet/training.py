@@ -1,24 +1,32 @@
-"""Single-path training of a supernet, and its accuracy on images."""
+"""Training of a supernet on sampled paths."""
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final, Literal, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
-from naslid_toolkit.datasets import Augmentation, Images, batches
+from naslid_toolkit.batches import Augmentation, batches
+from naslid_toolkit.datasets import Images
 from naslid_toolkit.errors import ConfigError, DivergedError
-from naslid_toolkit.runtime import WORK_CLOCK, Event, OnEvent, WorkDone, generator, ignore_event
+from naslid_toolkit.runtime import (
+    WORK_CLOCK,
+    Event,
+    OnEvent,
+    WorkDone,
+    generator,
+    ignore_event,
+    keep_freed_memory,
+)
 from naslid_toolkit.space.architecture import Architecture
 from naslid_toolkit.space.search_space import SearchSpace
+from naslid_toolkit.supernet.joint import joint_logits
 from naslid_toolkit.supernet.network import Supernet
 from naslid_toolkit.supernet.sampling import SAMPLERS
 
 _CHECK_EVERY: Final = 20  # steps between looks at the loss, each of which waits for the device
-_EVALUATION_BATCH: Final = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +48,14 @@ class TrainingConfig:
     sampler
         ``"uniform"``, ``"fair"``, ``"balanced"``, or ``"markov"`` as in the published code.
     paths_per_step
-        Paths whose gradients are averaged in one step, on the same batch.
+        Paths whose gradients are averaged in one step, on the same batch and in one pass that
+        computes what they have in common once
+        (:func:`~naslid_toolkit.supernet.joint.joint_logits`).
     augmentation
         ``"none"``, ``"shift"`` or ``"crop_flip"``.
+    precision
+        ``"float32"``, or ``"bfloat16"`` for the products of forward and backward pass
+        (autocast); weights, batch statistics and optimiser stay in float32.
 
     Raises
     ------
@@ -61,6 +74,7 @@ class TrainingConfig:
     sampler: Literal["uniform", "fair", "balanced", "markov"] = "uniform"
     paths_per_step: int = 1
     augmentation: Augmentation = "none"
+    precision: Literal["float32", "bfloat16"] = "float32"
 
     def __post_init__(self) -> None:
         positive = {
@@ -98,6 +112,7 @@ class TrainingConfig:
             momentum=self.momentum,
             nesterov=self.nesterov and self.momentum > 0,
             weight_decay=self.weight_decay,
+            foreach=True,
         )
 
 
@@ -180,6 +195,7 @@ def train(
     ConfigError
         If there are fewer images than one batch.
     """
+    keep_freed_memory()
     last_epoch = config.epochs if last_epoch is None else last_epoch
     steps = config.steps_per_epoch(images)
     optimiser = config.optimiser(supernet.parameters())
@@ -240,16 +256,18 @@ def _step(
 ) -> Tensor:
     """Take one optimiser step on the mean loss of the paths; return that loss."""
     optimiser.zero_grad()
-    total = batch.pixels.new_zeros(())
-    for path in paths:
-        logits = supernet(batch.pixels, path)
-        loss = nn.functional.cross_entropy(logits, batch.labels) / len(paths)
-        loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
-        total += loss.detach()
+    half = config.precision == "bfloat16"
+    with torch.autocast(batch.pixels.device.type, torch.bfloat16, enabled=half):
+        if len(paths) == 1:
+            logits = supernet(batch.pixels, paths[0])
+        else:
+            logits = joint_logits(supernet, batch.pixels, paths).flatten(0, 1)
+    loss = nn.functional.cross_entropy(logits.float(), batch.labels.repeat(len(paths)))
+    loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
     used = [parameter for parameter in supernet.parameters() if parameter.grad is not None]
-    nn.utils.clip_grad_norm_(used, config.gradient_clip)
+    nn.utils.clip_grad_norm_(used, config.gradient_clip, foreach=True)
     optimiser.step()
-    return total
+    return loss.detach()
 
 
 def _check_finite(losses: list[Tensor], task: str, before: int, config: TrainingConfig) -> None:
@@ -292,54 +310,3 @@ def _resume(
             optimiser.state[parameter]["momentum_buffer"] = buffer.to(parameter.device)
     losses: list[float] = tensors["losses"].tolist()
     return losses
-
-
-@contextmanager
-def evaluating(network: nn.Module) -> Iterator[None]:
-    """Switch to evaluation for a while; every module's mode is restored afterwards."""
-    modes = {module: module.training for module in network.modules()}
-    network.eval()
-    try:
-        yield
-    finally:
-        for module, mode in modes.items():
-            module.training = mode
-
-
-def accuracy(supernet: Supernet, images: Images, architecture: Architecture | None = None) -> float:
-    """Return the share of images that a path classifies correctly, in [0, 1].
-
-    Batch statistics are those of equal parts of at most 256 images in the given order, so the
-    result does not depend on chance.
-
-    Parameters
-    ----------
-    supernet
-        Unchanged; on the device of the images.
-    images
-        At least one image with its label.
-    architecture
-        The path; None for all operations of the supernet's space.
-    """
-    return evaluate_path(supernet, images, architecture)[0]
-
-
-def evaluate_path(
-    supernet: Supernet, images: Images, architecture: Architecture | None = None
-) -> tuple[float, float]:
-    """Return accuracy in [0, 1] and mean cross-entropy in nats; see :func:`accuracy`."""
-    hits, loss = 0, 0.0
-    with evaluating(supernet), torch.inference_mode():
-        for part in evaluation_parts(images):
-            logits = supernet(part.pixels, architecture)
-            hits += int((logits.argmax(1) == part.labels).sum())
-            loss += float(nn.functional.cross_entropy(logits, part.labels, reduction="sum"))
-    return hits / len(images), loss / len(images)
-
-
-def evaluation_parts(images: Images) -> Iterator[Images]:
-    """Yield equal parts of at most 256 images, in order."""
-    parts = math.ceil(len(images) / _EVALUATION_BATCH)
-    chunks = images.pixels.tensor_split(parts), images.labels.tensor_split(parts)
-    for pixels, labels in zip(*chunks, strict=True):
-        yield Images(pixels, labels)

@@ -13,8 +13,9 @@ from naslid_toolkit.partition.tree import SplitTree
 from naslid_toolkit.runtime import WorkDone
 from naslid_toolkit.space.architecture import Architecture
 from naslid_toolkit.space.nasbench201 import canonical_architectures, canonical_cell
+from naslid_toolkit.supernet.accuracy import accuracy
 from naslid_toolkit.supernet.network import Skeleton
-from naslid_toolkit.supernet.training import TrainingConfig, accuracy
+from naslid_toolkit.supernet.training import TrainingConfig
 
 SKELETON = Skeleton(channels=4, cells=1, image_shape=(1, 8, 8), affine=True, statistics="running")
 CONFIG = TrainingConfig(epochs=2, batch_size=64, learning_rate=0.1)

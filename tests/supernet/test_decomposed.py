@@ -6,9 +6,10 @@ from naslid_toolkit.search.config import RunConfig, merged
 from naslid_toolkit.search.few_shot import few_shot_search
 from naslid_toolkit.space.architecture import Architecture
 from naslid_toolkit.space.nasbench201 import CONV3, SKIP
+from naslid_toolkit.supernet.accuracy import accuracy
 from naslid_toolkit.supernet.decomposed import DecomposedSupernet, convolutions_of
 from naslid_toolkit.supernet.network import Skeleton, Supernet
-from naslid_toolkit.supernet.training import TrainingConfig, accuracy, train
+from naslid_toolkit.supernet.training import TrainingConfig, train
 from tests.conftest import TINY
 
 FULL = Skeleton(channels=4, cells=5, image_shape=(1, 8, 8))

@@ -7,9 +7,10 @@ from naslid_toolkit.errors import ConfigError
 from naslid_toolkit.evaluation.truth import train_alone
 from naslid_toolkit.space.architecture import Architecture
 from naslid_toolkit.space.nasbench201 import canonical_architectures, nasbench201
+from naslid_toolkit.supernet.accuracy import evaluating
 from naslid_toolkit.supernet.network import Skeleton, Supernet
 from naslid_toolkit.supernet.stacked import StackedNetworks, evaluate_stacked, train_stacked
-from naslid_toolkit.supernet.training import TrainingConfig, evaluating
+from naslid_toolkit.supernet.training import TrainingConfig
 
 ALONE = Skeleton(channels=4, cells=1, image_shape=(1, 8, 8), affine=True, statistics="running")
 CELLS = (*canonical_architectures()[5::900], Architecture(("none",) * 6))

@@ -4,15 +4,9 @@ import torch
 from naslid_toolkit.errors import ConfigError, DivergedError
 from naslid_toolkit.runtime import WorkDone
 from naslid_toolkit.space.architecture import Architecture
+from naslid_toolkit.supernet.accuracy import accuracy, evaluate_path
 from naslid_toolkit.supernet.network import Supernet
-from naslid_toolkit.supernet.training import (
-    Checkpoint,
-    EpochDone,
-    TrainingConfig,
-    accuracy,
-    evaluate_path,
-    train,
-)
+from naslid_toolkit.supernet.training import Checkpoint, EpochDone, TrainingConfig, train
 from tests.conftest import TINY
 
 CONFIG = TrainingConfig(epochs=3, batch_size=128, learning_rate=0.1)

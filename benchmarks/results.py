@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from benchmarks.reported import PAGE, replace_section
 from naslid_toolkit.evaluation.benchmark import digits_truth_path, load_reference
 from naslid_toolkit.evaluation.labels import reliability
 from naslid_toolkit.search.judging import judge_study, separability, splitting_memory
@@ -28,15 +29,6 @@ from naslid_toolkit.tables import (
     study_lines,
     study_table,
 )
-
-PAGE = Path(__file__).parents[1] / "docs" / "results.md"
-INTRODUCTION = """# Results
-
-Written by `python -m benchmarks.results`, whose first lines name the commands behind it. Every
-number is ours, on the protocol that stands with it; what a paper states is marked as the paper's
-and was measured otherwise. Times are of one thread of a shared machine: compare them within a
-table only.
-"""
 
 
 def ranking(folder: Path) -> str:
@@ -151,12 +143,6 @@ test). Against the single supernet's picks ({len(single)} seeds): p = {against.p
 """
 
 
-def kept(title: str) -> str:
-    """Return a section as it stands on the page."""
-    parts = PAGE.read_text(encoding="utf-8").split("\n## ")
-    return next(f"\n## {part.rstrip()}\n" for part in parts[1:] if part.startswith(title))
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("study", type=Path, help="folder of 'naslid compare'")
@@ -169,11 +155,14 @@ def main() -> None:
         help=f"files of 'naslid hierarchical --csv', with and without distillation{stays}",
     )
     options = parser.parse_args()
-    parts = [INTRODUCTION, ranking(options.study), separation(options.study)]
-    parts.append(cost(options.costs) if options.costs else kept("Memory and time"))
-    files = options.hierarchical
-    parts.append(hierarchical(*files, options.study) if files else kept("Hierarchical splitting"))
-    PAGE.write_text("".join(parts), encoding="utf-8")
+    sections = [ranking(options.study), separation(options.study)]
+    if options.costs:
+        sections.append(cost(options.costs))
+    if options.hierarchical:
+        sections.append(hierarchical(*options.hierarchical, options.study))
+    for section in sections:
+        title, _, text = section.strip().removeprefix("## ").partition("\n")
+        replace_section(PAGE, title, text)
     print(f"wrote {PAGE}")
 
 

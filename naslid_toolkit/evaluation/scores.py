@@ -48,7 +48,8 @@ class LeafScore:
     tree
         The split tree; a tree of one node scores with a single supernet.
     supernets
-        The trained sub-supernet of each leaf, by its name.
+        The trained sub-supernet of each leaf, by its name; several, such as snapshots of a
+        training or seeds, give the mean of their scores.
     images
         Validation images, on the device of the supernets.
     measure
@@ -62,19 +63,20 @@ class LeafScore:
     """
 
     tree: SplitTree
-    supernets: Mapping[str, Supernet]
+    supernets: Mapping[str, Supernet | Sequence[Supernet]]
     images: Images
     measure: Measure = "accuracy"
 
     def __post_init__(self) -> None:
-        missing = [leaf.name for leaf in self.tree.leaves if leaf.name not in self.supernets]
+        missing = [leaf.name for leaf in self.tree.leaves if not self._ensemble(leaf.name)]
         if missing:
             raise SpaceError(f"no supernet for leaf {missing[0]!r} of the tree")
 
     def __call__(self, architecture: Architecture) -> float:
         """Return the score of one architecture."""
-        leaf = self.tree.leaf_of(architecture)
-        return self._score(*evaluate_path(self.supernets[leaf.name], self.images, architecture))
+        ensemble = self._ensemble(self.tree.leaf_of(architecture).name)
+        both = [evaluate_path(network, self.images, architecture) for network in ensemble]
+        return self._mean(both)
 
     def many(self, architectures: Sequence[Architecture]) -> list[float]:
         """Return the scores of several architectures, those of one leaf in one pass."""
@@ -83,12 +85,18 @@ class LeafScore:
             leaves.setdefault(self.tree.leaf_of(architecture).name, []).append(architecture)
         found: dict[Architecture, float] = {}
         for name, some in leaves.items():
-            both = evaluate_paths(self.supernets[name], self.images, some)
-            found.update(zip(some, (self._score(*pair) for pair in both), strict=True))
+            found_by = [evaluate_paths(n, self.images, some) for n in self._ensemble(name)]
+            found.update(zip(some, map(self._mean, zip(*found_by, strict=True)), strict=True))
         return [found[architecture] for architecture in architectures]
 
-    def _score(self, accuracy: float, cross_entropy: float) -> float:
-        return accuracy if self.measure == "accuracy" else -cross_entropy
+    def _ensemble(self, leaf: str) -> Sequence[Supernet]:
+        found = self.supernets.get(leaf, ())
+        return [found] if isinstance(found, Supernet) else found
+
+    def _mean(self, both: Sequence[tuple[float, float]]) -> float:
+        """Return the mean over an ensemble, of pairs of accuracy and cross-entropy."""
+        scores = [hits if self.measure == "accuracy" else -loss for hits, loss in both]
+        return sum(scores) / len(scores)
 
 
 def score_architectures(

@@ -128,6 +128,7 @@ def judge_study(
     reference: ReferenceTable,
     *,
     first: str = FIRST_ARM,
+    tops: Sequence[float] = TOPS,
     resamples: int = 1000,
     seed: int,
 ) -> pd.DataFrame:
@@ -145,6 +146,8 @@ def judge_study(
         Reference accuracies.
     first
         The arm that is compared with all others.
+    tops
+        Shares of the best architectures, in (0, 1], within which rankings are judged.
     resamples, seed
         Of the bootstrap.
 
@@ -162,7 +165,7 @@ def judge_study(
     accuracy = accuracy.sort_values(kind="stable")
     scores = scores.loc[accuracy.index]
     tables = []
-    for top in TOPS:
+    for top in tops:
         count = max(3, int(top * len(accuracy) + 1e-9))
         part, labels = scores.iloc[-count:], accuracy.iloc[-count:]
         tables.append(_judged(part, labels, first, resamples, seed).assign(top=top))

@@ -28,7 +28,7 @@ from naslid_toolkit.space.nasbench201 import parse_architecture
 from naslid_toolkit.space.search_space import SearchSpace
 from naslid_toolkit.supernet.decomposed import DecomposedSupernet
 from naslid_toolkit.supernet.network import Supernet
-from naslid_toolkit.supernet.training import train
+from naslid_toolkit.supernet.training import named_snapshots, snapshots_in, train
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,19 +131,26 @@ class Steps:
         return DecomposedSupernet(space, skeleton, seed=seed, copies=copies).to(self.device)
 
     def trained(self, name: str, space: SearchSpace) -> Supernet:
-        """Return the trained supernet of that name.
+        """Return the trained supernet of that name, as :meth:`snapshots` without earlier ones."""
+        return self.snapshots(name, space)[0]
+
+    def snapshots(self, name: str, space: SearchSpace) -> list[Supernet]:
+        """Return the trained supernet of that name, and its earlier snapshots.
 
         Raises
         ------
         DataError
             If the run lacks its weights.
         """
-        weights = self.store.load_weights(name)
-        if weights is None:
+        tensors = self.store.load_weights(name)
+        if tensors is None:
             raise DataError(f"the run in {self.store.folder} lacks the weights of {name!r}")
-        network = self.supernet(space)
-        network.load_state_dict({key: weights[key] for key in network.state_dict()})
-        return network
+        networks = []
+        for weights in (tensors, *snapshots_in(tensors)):
+            network = self.supernet(space)
+            network.load_state_dict({key: weights[key] for key in network.state_dict()})
+            networks.append(network)
+        return networks
 
     def train(self, name: str, chain: Chain | None) -> None:
         """Train a supernet, unless it is trained; its weights go into the run's folder.
@@ -181,7 +188,8 @@ class Steps:
         )
         done = SupernetTrained(name, history.steps, WORK_CLOCK.now() - started)
         self.store.record(done)
-        self.store.save_weights(name, network.state_dict())
+        earlier = named_snapshots(history.snapshots)
+        self.store.save_weights(name, {**network.state_dict(), **earlier})
         checkpoint.drop()
         self.on_event(done)
 
@@ -208,7 +216,7 @@ class Steps:
     def score_of(self, tree: SplitTree, method: str) -> LeafScore:
         """Return the score of a method: that of the tree's leaves, or of the single supernet."""
         names = {leaf.name: SINGLE if method == SINGLE else leaf.name for leaf in tree.leaves}
-        leaves = {leaf.name: self.trained(names[leaf.name], leaf.space) for leaf in tree.leaves}
+        leaves = {leaf.name: self.snapshots(names[leaf.name], leaf.space) for leaf in tree.leaves}
         return LeafScore(tree, leaves, self.task.valid, self.config.score)
 
 

@@ -173,7 +173,7 @@ def run_study(
             folders.append(folder)
             on_event(ArmDone(arm, seed))
             on_event(WorkDone("study", len(runs), len(arms) * len(seeds), "runs"))
-    return _collected(runs)
+    return collected_study(runs)
 
 
 def folder_name(arm: str) -> str:
@@ -210,7 +210,9 @@ def load_study(out: str | Path, *, arms: Sequence[str] | None = None) -> Study:
     if (Path(out) / _TABLES[0]).exists():
         return _from_tables(Path(out), arms)
     arms = tuple(ARMS) if arms is None else arms
-    return _collected({key: load_run(path) for key, path in finished_folders(out, arms).items()})
+    return collected_study(
+        {key: load_run(path) for key, path in finished_folders(out, arms).items()}
+    )
 
 
 def read_table(path: Path) -> pd.DataFrame:
@@ -267,7 +269,8 @@ def finished_folders(out: str | Path, arms: Sequence[str]) -> dict[tuple[str, in
     return {key: folder for key, folder in found.items() if key[1] in seeds}
 
 
-def _collected(runs: Mapping[tuple[str, int], FewShotRun]) -> Study:
+def collected_study(runs: Mapping[tuple[str, int], FewShotRun]) -> Study:
+    """Return the study of finished runs, by arm and seed."""
     arms = list(dict.fromkeys(arm for arm, _ in runs))
     runs = {key: runs[key] for key in sorted(runs, key=lambda key: (arms.index(key[0]), key[1]))}
     scores = {key: run.scores[FEW_SHOT] for key, run in runs.items()}

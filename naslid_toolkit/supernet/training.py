@@ -56,6 +56,10 @@ class TrainingConfig:
     precision
         ``"float32"``, or ``"bfloat16"`` for the products of forward and backward pass
         (autocast); weights, batch statistics and optimiser stay in float32.
+    snapshots
+        Epochs at the end of a training whose weights are kept, the last among them; scores are
+        means over them. At a high learning rate single weights rank by chance what their mean
+        ranks well.
 
     Raises
     ------
@@ -75,6 +79,7 @@ class TrainingConfig:
     paths_per_step: int = 1
     augmentation: Augmentation = "none"
     precision: Literal["float32", "bfloat16"] = "float32"
+    snapshots: int = 1
 
     def __post_init__(self) -> None:
         positive = {
@@ -83,6 +88,7 @@ class TrainingConfig:
             "learning_rate": self.learning_rate,
             "gradient_clip": self.gradient_clip,
             "paths_per_step": self.paths_per_step,
+            "snapshots": self.snapshots,
         }
         for name, value in positive.items():
             if value <= 0:
@@ -129,10 +135,22 @@ class EpochDone(Event):
 
 @dataclass(frozen=True, slots=True)
 class TrainingHistory:
-    """Mean loss of every epoch, and the number of optimiser steps."""
+    """What a training leaves beside the weights.
+
+    Parameters
+    ----------
+    losses
+        Mean loss of every epoch.
+    steps
+        Optimiser steps.
+    snapshots
+        The weights after each of the last epochs but the very last, by name, as many as the
+        settings ask for and the training has.
+    """
 
     losses: tuple[float, ...]
     steps: int
+    snapshots: tuple[Mapping[str, Tensor], ...] = ()
 
 
 @runtime_checkable
@@ -186,7 +204,8 @@ def train(
     Returns
     -------
     TrainingHistory
-        Mean loss of each epoch, and the steps done (including those before an interruption).
+        Mean loss of each epoch, and the steps done (including those before an interruption);
+        earlier snapshots, if the settings ask for more than one.
 
     Raises
     ------
@@ -199,7 +218,7 @@ def train(
     last_epoch = config.epochs if last_epoch is None else last_epoch
     steps = config.steps_per_epoch(images)
     optimiser = config.optimiser(supernet.parameters())
-    losses = _resume(supernet, optimiser, checkpoint)
+    losses, snapshots = _resume(supernet, optimiser, checkpoint)
     total = steps * (last_epoch - first_epoch)
     for epoch in range(first_epoch + len(losses), last_epoch):
         started = WORK_CLOCK.now()
@@ -213,11 +232,12 @@ def train(
                 done = (epoch - first_epoch) * steps + step + 1
                 on_event(WorkDone(task, done, total, "steps"))
         losses.append(float(torch.stack(batch_losses).mean()))
+        snapshots = [*snapshots, _copied(supernet)][-config.snapshots :]
         if checkpoint is not None:
-            checkpoint.save(_state(supernet, optimiser, losses))
+            checkpoint.save(_state(supernet, optimiser, losses) | named_snapshots(snapshots))
         rate = config.rate_at(float(epoch + 1))
         on_event(EpochDone(task, epoch + 1, losses[-1], rate, WORK_CLOCK.now() - started))
-    return TrainingHistory(tuple(losses), steps * len(losses))
+    return TrainingHistory(tuple(losses), steps * len(losses), tuple(snapshots[:-1]))
 
 
 def epoch_batches(
@@ -295,13 +315,36 @@ def _state(
     return tensors
 
 
+def _copied(supernet: Supernet) -> dict[str, Tensor]:
+    return {name: value.detach().clone() for name, value in supernet.state_dict().items()}
+
+
+def named_snapshots(snapshots: Iterable[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """Return the weights of several snapshots as tensors of one file."""
+    return {
+        f"snapshot{number}.{name}": value
+        for number, weights in enumerate(snapshots)
+        for name, value in weights.items()
+    }
+
+
+def snapshots_in(tensors: Mapping[str, Tensor]) -> list[dict[str, Tensor]]:
+    """Return the snapshots among the tensors of one file, in order."""
+    found: dict[int, dict[str, Tensor]] = {}
+    for key, value in tensors.items():
+        place, _, name = key.partition(".")
+        if place.startswith("snapshot"):
+            found.setdefault(int(place.removeprefix("snapshot")), {})[name] = value
+    return [found[number] for number in sorted(found)]
+
+
 def _resume(
     supernet: Supernet, optimiser: torch.optim.SGD, checkpoint: Checkpoint | None
-) -> list[float]:
-    """Put a saved state back; return the losses of the epochs that are done."""
+) -> tuple[list[float], list[dict[str, Tensor]]]:
+    """Put a saved state back; return losses of the epochs that are done, and snapshots."""
     tensors = checkpoint.load() if checkpoint is not None else None
     if tensors is None:
-        return []
+        return [], []
     weights = {name: tensors[f"weights.{name}"] for name in supernet.state_dict()}
     supernet.load_state_dict(weights)
     for name, parameter in supernet.named_parameters():
@@ -309,4 +352,4 @@ def _resume(
         if buffer is not None:
             optimiser.state[parameter]["momentum_buffer"] = buffer.to(parameter.device)
     losses: list[float] = tensors["losses"].tolist()
-    return losses
+    return losses, snapshots_in(tensors)

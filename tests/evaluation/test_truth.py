@@ -10,11 +10,15 @@ from naslid_toolkit.evaluation.truth import build_digits_truth, connected_sample
 from naslid_toolkit.partition.criteria import RandomCriterion
 from naslid_toolkit.partition.split import choose_split
 from naslid_toolkit.partition.tree import SplitTree
-from naslid_toolkit.runtime import WorkDone
+from naslid_toolkit.runtime import WorkDone, generator
 from naslid_toolkit.space.architecture import Architecture
-from naslid_toolkit.space.nasbench201 import canonical_architectures, canonical_cell
+from naslid_toolkit.space.nasbench201 import (
+    canonical_architectures,
+    canonical_cell,
+    format_architecture,
+)
 from naslid_toolkit.supernet.accuracy import accuracy
-from naslid_toolkit.supernet.network import Skeleton
+from naslid_toolkit.supernet.network import Skeleton, Supernet
 from naslid_toolkit.supernet.training import TrainingConfig
 
 SKELETON = Skeleton(channels=4, cells=1, image_shape=(1, 8, 8), affine=True, statistics="running")
@@ -131,6 +135,32 @@ def test_scores_come_from_the_leaf_that_holds_the_architecture(space, supernet, 
     for architecture in list(space)[::3001]:
         leaf = tree.leaf_of(architecture).name
         assert score(architecture) == accuracy(supernets[leaf], digits.valid, architecture)
+
+
+@pytest.mark.parametrize("measure", ["accuracy", "log_likelihood"])
+def test_an_ensemble_scores_by_its_mean(space, supernet, digits, measure):
+    other = Supernet(space, supernet.skeleton, seed=1)
+    tree, paths = SplitTree.root(space), [space.sample(generator=generator(i)) for i in range(5)]
+
+    ensemble = LeafScore(tree, {"root": [supernet, other]}, digits.valid, measure)
+    alone = [LeafScore(tree, {"root": n}, digits.valid, measure) for n in (supernet, other)]
+
+    for path, together in zip(paths, ensemble.many(paths), strict=True):
+        assert together == pytest.approx(ensemble(path), rel=1e-6)
+        assert together == pytest.approx((alone[0](path) + alone[1](path)) / 2, rel=1e-6)
+        assert (together < 0) == (measure == "log_likelihood")
+
+
+def test_architectures_are_scored_many_at_a_time_in_any_order(space, supernet, digits):
+    score = LeafScore(SplitTree.root(space), {"root": supernet}, digits.valid)
+    chosen = [space.sample(generator=generator(i)) for i in range(60)]
+    events = []
+
+    scores = score_architectures([*chosen, chosen[0]], score, on_event=events.append)
+
+    assert scores.index.tolist() == [format_architecture(a) for a in dict.fromkeys(chosen)]
+    assert scores.tolist() == [score(a) for a in dict.fromkeys(chosen)]
+    assert [event.done for event in events] == [48, len(scores)]
 
 
 def test_a_leaf_without_a_supernet_is_refused(space, digits):

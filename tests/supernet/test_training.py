@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -6,7 +8,14 @@ from naslid_toolkit.runtime import WorkDone
 from naslid_toolkit.space.architecture import Architecture
 from naslid_toolkit.supernet.accuracy import accuracy, evaluate_path
 from naslid_toolkit.supernet.network import Supernet
-from naslid_toolkit.supernet.training import Checkpoint, EpochDone, TrainingConfig, train
+from naslid_toolkit.supernet.sampling import SAMPLERS
+from naslid_toolkit.supernet.training import (
+    Checkpoint,
+    EpochDone,
+    TrainingConfig,
+    epoch_batches,
+    train,
+)
 from tests.conftest import TINY
 
 CONFIG = TrainingConfig(epochs=3, batch_size=128, learning_rate=0.1)
@@ -146,3 +155,52 @@ def test_accuracy_is_the_share_of_hits_and_leaves_the_mode(supernet, digits):
     assert value == pytest.approx(float(hits.float().mean()))
     assert loss > 0
     assert all(module.training for module in supernet.modules())
+
+
+def test_snapshots_are_the_weights_after_the_last_epochs(space, digits):
+    config = replace(CONFIG, snapshots=2)
+    whole, shorter, cut = (Supernet(space, TINY, seed=0) for _ in range(3))
+
+    history = train(whole, digits.train, config, seed=0)
+    train(shorter, digits.train, CONFIG, seed=0, last_epoch=2)
+    checkpoint = Memory(stop_after=2)
+    with pytest.raises(KeyboardInterrupt):
+        train(cut, digits.train, config, seed=0, checkpoint=checkpoint)
+    resumed = train(cut, digits.train, config, seed=0, checkpoint=checkpoint)
+
+    for found in (history, resumed):
+        (earlier,) = found.snapshots
+        assert earlier.keys() == shorter.state_dict().keys()
+        assert all(torch.equal(earlier[key], value) for key, value in shorter.state_dict().items())
+    assert not train(shorter, digits.train, CONFIG, seed=0).snapshots
+
+
+def test_several_paths_a_step_train_as_their_mean_gradient_says(space, digits):
+    config = TrainingConfig(epochs=1, batch_size=450, paths_per_step=3, momentum=0.0)
+    ours, theirs = Supernet(space, TINY, seed=0), Supernet(space, TINY, seed=0)
+
+    train(ours, digits.train, config, seed=0)
+    optimiser = config.optimiser(theirs.parameters())
+    stream = epoch_batches(digits.train, config, optimiser, epoch=0, seed=0)
+    paths = SAMPLERS["uniform"](space, 0, 6, seed=0)
+    for step, batch in enumerate(stream):
+        optimiser.zero_grad()
+        for path in paths[3 * step : 3 * step + 3]:
+            loss = torch.nn.functional.cross_entropy(theirs(batch.pixels, path), batch.labels)
+            (loss / 3).backward()
+        optimiser.step()
+
+    for name, weight in theirs.state_dict().items():
+        torch.testing.assert_close(ours.state_dict()[name], weight, rtol=1e-4, atol=1e-6)
+
+
+def test_bfloat16_trains_close_to_float32(space, digits):
+    losses = []
+    for precision in ("float32", "bfloat16"):
+        config = replace(CONFIG, precision=precision, paths_per_step=2)
+        supernet = Supernet(space, TINY, seed=0)
+        losses.append(train(supernet, digits.train, config, seed=0).losses[-1])
+        assert {weight.dtype for weight in supernet.parameters()} == {torch.float32}
+
+    assert losses[0] != losses[1]
+    assert losses[0] == pytest.approx(losses[1], rel=0.05)

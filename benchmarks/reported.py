@@ -195,7 +195,7 @@ def write_section(title: str, jobs: Mapping[str, Sequence["Job"]], path: Path, p
     waiting = [row for row in jobs if row not in set(study.costs["arm"])]
     text = [
         f"""Settings: {", ".join(f"`configs/**/{row}.toml`" for row in jobs)}. Every supernet scores
-{len(cells.selection):,} connected cells of the selection half of NAS-Bench-201, by which settings
+{len(cells.selection):,} cells of the selection half of NAS-Bench-201, by which settings
 were chosen, and {len(cells.reported):,} of the reported half (isomorphic cells are in the same
 half), on validation images that were not trained on. Tau: Kendall's tau-b against the test
 accuracy after 200 epochs, mean over seeds {", ".join(map(str, seeds))}; brackets: 95 % bootstrap
@@ -205,7 +205,8 @@ reported half with the largest score, the best being
 its ranks and those of the longest chain of convolutions, ties by size, a prior declared beforehand
 with equal weights; `(untrained)`: scores without training.""",
         markdown(ranking_table(study, cells, truth)),
-        "Cost, means over seeds (`all s`: with images, curves and scores; the longest of them):",
+        """Cost, means over seeds (`all s`: with images, curves and scores, the longest beside it;
+weights that rows share are trained once, in the first of them):""",
         markdown(cost_rows(study, jobs)),
         "The same scores against the test accuracies on other data (tau, reported half, ± sd):",
         markdown(transfer_table(study, cells, path)),

@@ -87,6 +87,24 @@ def test_images_in_a_table_are_decoded(tmp_path):
     assert task.name == "a.parquet(images=11, 4, 5, seed=0)"
 
 
+def test_images_are_reduced_by_averaging_squares(tmp_path):
+    path = write_images(tmp_path / "a.parquet", size=(8, 12))
+    whole = load_image_parquet(path, valid=1, test=1)
+    small = load_image_parquet(path, valid=1, test=1, size=4)
+
+    assert small.image_shape == (3, 4, 6)
+    assert small.name == "a.parquet(images=18, 1, 1, size=4, seed=0)"
+    averaged = torch.nn.functional.avg_pool2d(whole.train.pixels, 2)
+    for channel in range(3):  # equal but for the standardisation
+        both = torch.stack(
+            [averaged[:, channel].flatten(), small.train.pixels[:, channel].flatten()]
+        )
+        assert float(torch.corrcoef(both)[0, 1]) == pytest.approx(1, abs=1e-6)
+    for size in (3, 16):
+        with pytest.raises(ConfigError, match=f"8 x 12 cannot be reduced to a height of {size}"):
+            load_image_parquet(path, size=size)
+
+
 @pytest.mark.parametrize("metadata", [{"huggingface": "not json"}, {"huggingface": "{}"}])
 def test_foreign_metadata_is_no_obstacle(tmp_path, metadata):
     path = write_images(tmp_path / "a.parquet", metadata=metadata, label="fine_label")

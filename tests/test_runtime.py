@@ -1,8 +1,12 @@
+import subprocess
+import sys
+
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from naslid_toolkit import runtime
 from naslid_toolkit.errors import DataError, nearest_name
 from naslid_toolkit.runtime import (
     WorkDone,
@@ -73,3 +77,36 @@ def test_an_event_is_plain_data():
 
 def test_a_word_that_is_like_nothing_lists_the_names():
     assert nearest_name("zzz", ["b", "a"]) == "known: a, b"
+
+
+def test_freed_memory_is_used_again_without_page_faults():
+    code = (
+        "import resource, sys, torch\n"
+        "from naslid_toolkit.runtime import keep_freed_memory\n"
+        "taken = sys.argv[1] == 'keep' and keep_freed_memory()\n"
+        "def faults():\n"
+        "    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n"
+        "    for _ in range(20):\n"
+        "        blocks = [torch.zeros(1 << 20) for _ in range(16)]\n"
+        "        del blocks\n"
+        "    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before\n"
+        "faults()\n"
+        "print(taken, faults())\n"
+    )
+    found = {}
+    for word in ("keep", "leave"):
+        done = subprocess.run(
+            [sys.executable, "-c", code, word], check=True, capture_output=True, text=True
+        )
+        taken, count = done.stdout.split()
+        found[word] = int(count)
+        if word == "keep" and taken == "False":
+            pytest.skip("no glibc here")
+
+    assert found["keep"] < 0.1 * found["leave"]
+
+
+def test_without_glibc_nothing_is_asked_for(monkeypatch):
+    monkeypatch.setattr(runtime.ctypes, "CDLL", lambda _name: object())
+
+    assert runtime.keep_freed_memory.__wrapped__() is False

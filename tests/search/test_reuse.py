@@ -1,6 +1,7 @@
 import json
 import shutil
 
+import pandas as pd
 import pytest
 
 from naslid_toolkit.errors import ConfigError, SpaceError
@@ -11,6 +12,7 @@ from naslid_toolkit.search.result import load_run
 from naslid_toolkit.search.reuse import Donors, content_key, derive_run
 from naslid_toolkit.search.storage import RunStore
 from naslid_toolkit.space.nasbench201 import OPERATIONS, parse_architecture
+from naslid_toolkit.supernet.training import snapshots_in
 from tests.search.test_few_shot import assert_same_numbers
 
 
@@ -88,6 +90,22 @@ def test_a_donor_saves_training_and_changes_nothing(trained, config, tmp_path):
     assert_same_numbers(trained, tmp_path / "run")
 
 
+def test_another_score_is_not_taken_over_but_its_snapshots_are(config, tmp_path):
+    over = {"levels": 1, "single": False, "training": {"snapshots": 2}, "sample": 5}
+    first = RunConfig.from_dict(merged(config.to_dict(), over))
+    other = RunConfig.from_dict(merged(first.to_dict(), {"score": "log_likelihood"}))
+
+    run = few_shot_search(first, out=tmp_path / "a")
+    donated = few_shot_search(other, out=tmp_path / "b", donors=[tmp_path / "a"])
+    alone = few_shot_search(other, out=tmp_path / "c")
+
+    pd.testing.assert_frame_equal(donated.scores, alone.scores)
+    assert run.scores["few_shot"].between(0, 1).all()
+    assert (alone.scores["few_shot"] < 0).all()
+    leaf = RunStore.open(tmp_path / "b").load_weights(run.tree.leaves[0].name)
+    assert len(snapshots_in(leaf)) == 1
+
+
 def test_keys_tell_apart_what_training_depends_on(config, space):
     root = (space,)
     child = (space, space.with_allowed(0, OPERATIONS[:2]))
@@ -95,6 +113,7 @@ def test_keys_tell_apart_what_training_depends_on(config, space):
         {"seed": 1},
         {"warmup_epochs": 2, "training": {"epochs": 4}},
         {"training": {"learning_rate": 0.2}},
+        {"training": {"snapshots": 2}},
     ]
     others = [RunConfig.from_dict(merged(config.to_dict(), change)) for change in changes]
     irrelevant = RunConfig.from_dict(

@@ -35,7 +35,8 @@ from naslid_toolkit.search.config import load_task, merged, read_toml
 from naslid_toolkit.search.few_shot import few_shot_search, finished
 from naslid_toolkit.search.steps import Place, resolve_device
 from naslid_toolkit.search.storage import RunStore
-from naslid_toolkit.space.nasbench201 import canonical_cell, parse_architecture
+from naslid_toolkit.space.architecture import live_edges
+from naslid_toolkit.space.nasbench201 import EDGES, canonical_cell, parse_architecture
 from naslid_toolkit.supernet.training import EpochDone
 
 IMAGES: Final = "cifar10-train.parquet"
@@ -81,8 +82,14 @@ class Job:
 
 
 def half_of(name: str) -> int:
-    """Return 0 for a cell of the selection half, 1 for one of the reported half."""
-    return hashlib.sha256(canonical_cell(parse_architecture(name)).encode()).digest()[-1] % 2
+    """Return 0 for a cell of the selection half, 1 for one of the reported half.
+
+    Isomorphic cells are in the same half; the disconnected, all one class, are divided.
+    """
+    architecture = parse_architecture(name)
+    connected = any(live_edges(EDGES, [(operation,) for operation in architecture.operations]))
+    key = canonical_cell(architecture) if connected else name
+    return hashlib.sha256(key.encode()).digest()[-1] % 2
 
 
 def choose_cells(accuracy: pd.Series, count: int) -> Cells:

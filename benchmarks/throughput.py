@@ -205,8 +205,8 @@ def report(table: pd.DataFrame, options: argparse.Namespace, device: torch.devic
 --threads {options.threads} --report`: {network.channels} channels, {network.cells} cell(s) a stage,
 images of {size} x {size}, batches of {config.training.batch_size}, {config.training.precision},
 sampling {config.training.sampler}. An image counts once for every path it passes. Ratios to the
-plain loop over the same modules (batch {config.training.batch_size}, one path a step, the default layout and
-allocator): medians of {options.rounds} rounds and their range, each round in fresh processes.
+plain loop over the same modules (batch {config.training.batch_size}, one path a step, the default
+layout and allocator): medians of {options.rounds} rounds and their range, each in fresh processes.
 
 {markdown(table)}"""
     replace_section(PAGE, f"Throughput ({device.type})", text)

@@ -87,7 +87,7 @@ def test_freed_memory_is_used_again_without_page_faults():
         "def faults():\n"
         "    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n"
         "    for _ in range(20):\n"
-        "        blocks = [torch.zeros(1 << 20) for _ in range(16)]\n"
+        "        blocks = [torch.empty(500_000).fill_(1) for _ in range(64)]\n"
         "        del blocks\n"
         "    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before\n"
         "faults()\n"

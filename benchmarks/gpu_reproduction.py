@@ -23,6 +23,7 @@ from naslid_toolkit.space.nasbench201 import nasbench201
 from naslid_toolkit.tables import cost_table, markdown
 
 CONFIGS: Final = Path("configs/gpu")
+COMMAND: Final = "python -m benchmarks.gpu_reproduction --minutes M --resume"
 TITLE: Final = "CIFAR-10 on a GPU"
 MEMORY: Final = "Memory of the criteria on a GPU"
 PIXELS: Final = (32, 224)
@@ -60,7 +61,7 @@ def main() -> None:
     for seed in range(options.seeds):
         for row in jobs.values():
             if run_jobs([row[seed]], 1):
-                write_section(TITLE, jobs, truth, options.report)
+                write_section(TITLE, jobs, truth, options.report, command=COMMAND)
     if all(job.done for row in jobs.values() for job in row):
         measure_memory(options.out, options.device, options.report, tuple(options.pixels))
 

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
+from benchmarks.cells import half_of
 from naslid_toolkit.evaluation.baselines import trivial_scores
 from naslid_toolkit.evaluation.benchmark import ReferenceTable, load_reference
 from naslid_toolkit.evaluation.panel import BENCHMARK
@@ -21,7 +22,8 @@ from naslid_toolkit.search.study import Study, collected_study
 from naslid_toolkit.tables import markdown
 
 if TYPE_CHECKING:
-    from benchmarks.reproduction import Cells, Job
+    from benchmarks.cells import Cells
+    from benchmarks.reproduction import Job
 
 PAGE: Final = Path(__file__).parents[1] / "docs" / "results.md"
 COLUMNS: Final = {
@@ -137,16 +139,16 @@ def transfer_table(study: Study, cells: "Cells", path: Path) -> pd.DataFrame:
 
 
 def curves(jobs: Mapping[str, Sequence["Job"]], accuracy: pd.Series) -> pd.DataFrame:
-    """Tau along the trainings of single supernets: row, seed, epoch, tau of both halves."""
+    """Tau along the trainings of single supernets, on the reported half: row, seed, epoch, tau."""
     rows = []
     for row, some in jobs.items():
         for job in some:
-            part = job.cells.on_curve()
-            halves = {"selection": list(part.selection), "reported": list(part.reported)}
             for point in read_json_lines(job.folder / CURVE):
                 scores = pd.Series(point["scores"])
-                taus = {half: tau_b(scores[n], accuracy[n]) for half, n in halves.items()}
-                rows.append({"row": row, "seed": job.config.seed, "epoch": point["epoch"], **taus})
+                reported = scores[scores.index.map(half_of) == 1]
+                tau = tau_b(reported, accuracy[reported.index])
+                rows.append({"row": row, "seed": job.config.seed, "epoch": point["epoch"]})
+                rows[-1]["reported"] = tau
     return pd.DataFrame(rows)
 
 
@@ -181,10 +183,13 @@ def curve_figure(points: pd.DataFrame) -> go.Figure:
         )
     figure.update_xaxes(title="epochs of training", rangemode="tozero")
     figure.update_yaxes(title="Kendall's tau-b, reported half")
-    return finish(figure, title="")
+    figure.update_layout(showlegend=True, legend={"x": 0.98, "y": 0.06, "xanchor": "right"})
+    return finish(figure, title="Ranking along the training of single supernets")
 
 
-def write_section(title: str, jobs: Mapping[str, Sequence["Job"]], path: Path, page: Path) -> None:
+def write_section(
+    title: str, jobs: Mapping[str, Sequence["Job"]], path: Path, page: Path, *, command: str
+) -> None:
     """Write what is finished into a section of a page, with the figure of the curves beside it."""
     study, truth = finished_study(jobs), load_reference(path, column=COLUMNS["CIFAR-10"])
     if study is None:
@@ -194,16 +199,18 @@ def write_section(title: str, jobs: Mapping[str, Sequence["Job"]], path: Path, p
     seeds = sorted(study.costs["seed"].unique())
     waiting = [row for row in jobs if row not in set(study.costs["arm"])]
     text = [
-        f"""Settings: {", ".join(f"`configs/**/{row}.toml`" for row in jobs)}. Every supernet scores
-{len(cells.selection):,} cells of the selection half of NAS-Bench-201, by which settings
-were chosen, and {len(cells.reported):,} of the reported half (isomorphic cells are in the same
-half), on validation images that were not trained on. Tau: Kendall's tau-b against the test
-accuracy after 200 epochs, mean over seeds {", ".join(map(str, seeds))}; brackets: 95 % bootstrap
-over cells and seeds together; sd: between seeds; pick: reference accuracy (%) of the cell of the
-reported half with the largest score, the best being
-{100 * truth.accuracy[list(cells.reported)].max():.2f}. `{PRIOR.strip(" +")}` after a row: sum of
-its ranks and those of the longest chain of convolutions, ties by size, a prior declared beforehand
-with equal weights; `(untrained)`: scores without training.""",
+        f"""`{command}`
+
+A row is a file of settings in `configs/`. Every supernet scores {len(cells.selection):,} cells of
+the selection half of NAS-Bench-201, by which settings were chosen, and {len(cells.reported):,} of
+the reported half, on validation images that were not trained on. Isomorphic cells are in the same
+half, which makes the halves differ, as the untrained scores show. Tau: Kendall's tau-b against the
+test accuracy after 200 epochs, mean over seeds {", ".join(map(str, seeds))}; brackets: 95 %
+bootstrap over cells and seeds together; sd: between seeds; pick: reference accuracy (%) of the
+cell of the reported half with the largest score, the best being
+{100 * truth.accuracy[list(cells.reported)].max():.2f}. `+ convolution count`: the sum of a row's
+ranks and those of the longest chain of convolutions (ties by size), a prior that was declared
+beforehand, with equal weights; `(untrained)`: scores without training.""",
         markdown(ranking_table(study, cells, truth)),
         """Cost, means over seeds (`all s`: with images, curves and scores, the longest beside it;
 weights that rows share are trained once, in the first of them):""",
@@ -221,7 +228,7 @@ weights that rows share are trained once, in the first of them):""",
         curve_figure(points).write_image(picture, width=760, height=420, scale=1.5)
         shown = len(cells.on_curve().reported)
         text += [
-            f"Tau along the training of the single supernets ({shown} cells of the reported half):",
+            f"Tau along the training of single supernets ({shown} cells of the reported half):",
             f"![Tau over the epochs of training](images/{picture.name})",
             markdown(curve_table(points)),
         ]

@@ -9,7 +9,6 @@ by the first, the second is what is reported. Isomorphic cells are in the same h
 """
 
 import argparse
-import hashlib
 import multiprocessing
 import resource
 import time
@@ -19,10 +18,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
 import pandas as pd
 import torch
 
+from benchmarks.cells import Cells, choose_cells
 from benchmarks.reported import CURVE, PAGE, USED, write_section
 from naslid_toolkit import RunConfig
 from naslid_toolkit.datasets import ImageTask
@@ -35,8 +34,7 @@ from naslid_toolkit.search.config import load_task, merged, read_toml
 from naslid_toolkit.search.few_shot import few_shot_search, finished
 from naslid_toolkit.search.steps import Place, resolve_device
 from naslid_toolkit.search.storage import RunStore
-from naslid_toolkit.space.architecture import live_edges
-from naslid_toolkit.space.nasbench201 import EDGES, canonical_cell, parse_architecture
+from naslid_toolkit.space.nasbench201 import parse_architecture
 from naslid_toolkit.supernet.training import EpochDone
 
 IMAGES: Final = "cifar10-train.parquet"
@@ -45,23 +43,6 @@ DATA: Final = Path("../shared/data")
 CONFIGS: Final = Path(__file__).parents[1] / "configs"
 COLUMN: Final = "cifar10_test_200"
 _POINTS: Final = 8  # of a curve
-_ON_CURVE: Final = 150  # cells of each half behind a point of a curve
-
-
-@dataclass(frozen=True, slots=True)
-class Cells:
-    """The cells that are scored, by the half of the benchmark they are in."""
-
-    selection: tuple[str, ...]
-    reported: tuple[str, ...]
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        return self.selection + self.reported
-
-    def on_curve(self) -> "Cells":
-        """Return a part of each half; the order of the cells is one of chance already."""
-        return Cells(self.selection[:_ON_CURVE], self.reported[:_ON_CURVE])
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,30 +60,6 @@ class Job:
     @property
     def done(self) -> bool:
         return (self.folder / "scores.parquet").exists()
-
-
-def half_of(name: str) -> int:
-    """Return 0 for a cell of the selection half, 1 for one of the reported half.
-
-    Isomorphic cells are in the same half; the disconnected, all one class, are divided.
-    """
-    architecture = parse_architecture(name)
-    connected = any(live_edges(EDGES, [(operation,) for operation in architecture.operations]))
-    key = canonical_cell(architecture) if connected else name
-    return hashlib.sha256(key.encode()).digest()[-1] % 2
-
-
-def choose_cells(accuracy: pd.Series, count: int) -> Cells:
-    """Draw ``count`` cells of each half (0: all of them), always the same.
-
-    Disconnected cells take part, as they do in the figures of others.
-    """
-    shuffled = np.random.default_rng(0).permutation(accuracy.index.to_numpy())
-    halves: tuple[list[str], list[str]] = ([], [])
-    for name in map(str, shuffled):
-        halves[half_of(name)].append(name)
-    chosen = (tuple(half[:count] if count else half) for half in halves)
-    return Cells(*chosen)
 
 
 def read_row(path: Path, data: Path | None, seed: int, cells: int) -> RunConfig:
@@ -237,7 +194,9 @@ def main() -> None:
     truth = load_reference(options.data / TRUTH, column=COLUMN)
     jobs = plan(options.rows, options, truth.accuracy)
     run_jobs([job for row in jobs.values() for job in row], options.workers)
-    write_section(options.title, jobs, options.data / TRUTH, options.report)
+    rows = " ".join(map(str, options.rows))
+    command = f"python -m benchmarks.reproduction {rows} --seeds {options.seeds} --out RUNS"
+    write_section(options.title, jobs, options.data / TRUTH, options.report, command=command)
 
 
 if __name__ == "__main__":

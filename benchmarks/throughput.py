@@ -35,6 +35,7 @@ from naslid_toolkit.supernet.accuracy import evaluate_paths
 from naslid_toolkit.supernet.network import Cell, Skeleton
 from naslid_toolkit.supernet.sampling import SAMPLERS
 from naslid_toolkit.supernet.training import TrainingConfig, train
+from naslid_toolkit.tables import markdown
 
 CONFIG: Final = Path("configs/cifar10_cpu.toml")
 STEPS: Final = 24

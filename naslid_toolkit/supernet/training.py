@@ -284,7 +284,8 @@ def _step(
             logits = joint_logits(supernet, batch.pixels, paths).flatten(0, 1)
     loss = nn.functional.cross_entropy(logits.float(), batch.labels.repeat(len(paths)))
     loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
-    used = [parameter for parameter in supernet.parameters() if parameter.grad is not None]
+    weights = optimiser.param_groups[0]["params"]  # a list; the network would walk all modules
+    used = [weight for weight in weights if weight.grad is not None]
     nn.utils.clip_grad_norm_(used, config.gradient_clip, foreach=True)
     optimiser.step()
     return loss.detach()

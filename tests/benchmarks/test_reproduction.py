@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarks import gpu_reproduction, reproduction
+from benchmarks import cells, gpu_reproduction, reproduction
 from benchmarks.reported import COLUMNS, replace_section
 from naslid_toolkit.partition.cost import compare_costs
 from naslid_toolkit.search.config import load_task
@@ -79,7 +79,7 @@ def run(monkeypatch, data, page):
     monkeypatch.setattr(reproduction, "read_row", read)
     monkeypatch.setattr(reproduction, "run_jobs", here)
     monkeypatch.setattr(gpu_reproduction, "run_jobs", here)
-    monkeypatch.setattr(reproduction, "_ON_CURVE", 8)
+    monkeypatch.setattr(cells, "_ON_CURVE", 8)
     monkeypatch.setattr(reproduction, "_POINTS", 2)
 
     def call(main, *arguments):
@@ -93,17 +93,17 @@ def run(monkeypatch, data, page):
 
 def test_halves_are_fixed_and_hold_isomorphic_cells_together():
     names = [format_architecture(a) for a in nasbench201()][::7]
-    halves = pd.Series({name: reproduction.half_of(name) for name in names})
-    cells = pd.Series({name: canonical_cell(parse_architecture(name)) for name in names})
+    halves = pd.Series({name: cells.half_of(name) for name in names})
+    classes = pd.Series({name: canonical_cell(parse_architecture(name)) for name in names})
 
     assert 0.45 < halves.mean() < 0.55
-    connected = cells != canonical_cell(Architecture(("none",) * 6))
-    assert (halves[connected].groupby(cells[connected]).nunique() == 1).all()
+    connected = classes != canonical_cell(Architecture(("none",) * 6))
+    assert (halves[connected].groupby(classes[connected]).nunique() == 1).all()
     assert 0.2 < halves[~connected].mean() < 0.8
-    chosen = reproduction.choose_cells(pd.Series(0.9, names), 100)
+    chosen = cells.choose_cells(pd.Series(0.9, names), 100)
     assert len(set(chosen.names)) == 200
     assert {halves[name] for name in chosen.selection} == {0}
-    assert chosen == reproduction.choose_cells(pd.Series(0.9, names), 100)
+    assert chosen == cells.choose_cells(pd.Series(0.9, names), 100)
 
 
 def test_rows_are_trained_judged_and_reported(run, rows, tmp_path):

@@ -92,9 +92,11 @@ class Dying(Executor):
 
     def __init__(self, victim: str) -> None:
         self.victim = victim
+        self.pools = []
 
     def submit(self, function, /, *arguments, **options):
         pool = processes(1)
+        self.pools.append(pool)
         if self.victim in arguments and function is steps.train_task:
             future = pool.submit(_killed, function, *arguments)
         else:
@@ -112,9 +114,11 @@ def _killed(function, place, name, chain):
 
 
 def test_a_killed_worker_costs_only_its_task(tmp_path, config, serial):
-    folder = tmp_path / "run"
+    folder, executor = tmp_path / "run", Dying("root-1")
     with pytest.raises(WorkerError, match="task 'root-1'"):
-        few_shot_search(config, out=folder, executor=Dying("root-1"))
+        few_shot_search(config, out=folder, executor=executor)
+    for pool in executor.pools:  # its sibling may be at work still
+        pool.shutdown(wait=True)
     kept = {path.name: path.stat().st_mtime_ns for path in (folder / "weights").iterdir()}
     few_shot_search(config, out=folder, resume=True)
 

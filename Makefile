@@ -46,6 +46,7 @@ lab: install
 bench: install
 	$(BIN)/python -m benchmarks.lid
 	$(BIN)/python -m benchmarks.stages
+	$(BIN)/python -m benchmarks.throughput
 	$(BIN)/python -m benchmarks.evaluation
 	$(BIN)/python -m benchmarks.widgets
 

@@ -177,7 +177,7 @@ def curve_figure(points: pd.DataFrame) -> go.Figure:
             x=mean.index,
             y=mean,
             mode="lines+markers",
-            name=f"{row}, mean of {part['seed'].nunique()} seeds",
+            name=f"{row} ({', '.join(f'seed {seed}' for seed in sorted(set(part['seed'])))})",
             line={"color": style.colour, "width": 2.5, "dash": style.dash},
             marker={"symbol": style.marker, "size": 8},
         )
@@ -205,7 +205,7 @@ A row is a file of settings in `configs/`. Every supernet scores {len(cells.sele
 the selection half of NAS-Bench-201, by which settings were chosen, and {len(cells.reported):,} of
 the reported half, on validation images that were not trained on. Isomorphic cells are in the same
 half, which makes the halves differ, as the untrained scores show. Tau: Kendall's tau-b against the
-test accuracy after 200 epochs, mean over seeds {", ".join(map(str, seeds))}; brackets: 95 %
+test accuracy after 200 epochs, mean over seeds ({", ".join(map(str, seeds))}); brackets: 95 %
 bootstrap over cells and seeds together; sd: between seeds; pick: reference accuracy (%) of the
 cell of the reported half with the largest score, the best being
 {100 * truth.accuracy[list(cells.reported)].max():.2f}. `+ convolution count`: the sum of a row's

@@ -13,7 +13,7 @@ from typing import Final
 import pandas as pd
 
 from benchmarks.reported import replace_section, write_section
-from benchmarks.reproduction import COLUMN, TRUTH, arguments, plan, run_jobs
+from benchmarks.reproduction import COLUMN, CONFIGS, TRUTH, arguments, plan, run_jobs
 from naslid_toolkit.errors import ConfigError
 from naslid_toolkit.evaluation.benchmark import load_reference
 from naslid_toolkit.partition.cost import compare_costs
@@ -22,7 +22,6 @@ from naslid_toolkit.search.steps import resolve_device
 from naslid_toolkit.space.nasbench201 import nasbench201
 from naslid_toolkit.tables import cost_table, markdown
 
-CONFIGS: Final = Path("configs/gpu")
 COMMAND: Final = "python -m benchmarks.gpu_reproduction --minutes M --resume"
 TITLE: Final = "CIFAR-10 on a GPU"
 MEMORY: Final = "Memory of the criteria on a GPU"
@@ -46,7 +45,7 @@ and images, share: of gradient matching's; "~": extended from smaller batches.
 def main() -> None:
     parser = arguments(__doc__)
     parser.set_defaults(cells=0, minutes=600.0)
-    parser.add_argument("--configs", type=Path, default=CONFIGS, help="folder of the rows")
+    parser.add_argument("--configs", type=Path, default=CONFIGS / "gpu", help="folder of the rows")
     parser.add_argument("--out", type=Path, default=Path("runs/gpu"), help="folder of the runs")
     parser.add_argument("--resume", action="store_true", help="go on with what --out holds")
     parser.add_argument("--pixels", type=int, nargs="+", default=PIXELS, help="for the memory")

@@ -49,7 +49,6 @@ _POINTS: Final = 8  # of a curve
 class Job:
     """One row with one seed; ``donors`` are the earlier rows, for the weights they share."""
 
-    name: str
     config: RunConfig
     folder: Path
     cells: Cells
@@ -165,7 +164,7 @@ def plan(
             config = read_row(path, options.data, seed, len(cells.names))
             folder = options.out / f"{path.stem}-seed{seed}"
             donors = tuple(row[seed].folder for row in jobs.values() if len(row) > seed)
-            job = Job(path.stem, config, folder, cells, options.device, deadline, donors)
+            job = Job(config, folder, cells, options.device, deadline, donors)
             jobs.setdefault(path.stem, []).append(job)
     return jobs
 

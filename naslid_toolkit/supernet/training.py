@@ -218,10 +218,12 @@ def train(
     last_epoch = config.epochs if last_epoch is None else last_epoch
     steps = config.steps_per_epoch(images)
     optimiser = config.optimiser(supernet.parameters())
-    losses, snapshots = _resume(supernet, optimiser, checkpoint)
+    losses, earlier = _resume(supernet, optimiser, checkpoint)
     total = steps * (last_epoch - first_epoch)
     for epoch in range(first_epoch + len(losses), last_epoch):
         started = WORK_CLOCK.now()
+        if losses and config.snapshots > 1:
+            earlier = [*earlier, _copied(supernet)][1 - config.snapshots :]
         paths = _paths(supernet.space, config, steps, epoch, seed)
         batch_losses: list[Tensor] = []
         stream = epoch_batches(images, config, optimiser, epoch=epoch, seed=seed)
@@ -232,12 +234,11 @@ def train(
                 done = (epoch - first_epoch) * steps + step + 1
                 on_event(WorkDone(task, done, total, "steps"))
         losses.append(float(torch.stack(batch_losses).mean()))
-        snapshots = [*snapshots, _copied(supernet)][-config.snapshots :]
         if checkpoint is not None:
-            checkpoint.save(_state(supernet, optimiser, losses) | named_snapshots(snapshots))
+            checkpoint.save(_state(supernet, optimiser, losses) | named_snapshots(earlier))
         rate = config.rate_at(float(epoch + 1))
         on_event(EpochDone(task, epoch + 1, losses[-1], rate, WORK_CLOCK.now() - started))
-    return TrainingHistory(tuple(losses), steps * len(losses), tuple(snapshots[:-1]))
+    return TrainingHistory(tuple(losses), steps * len(losses), tuple(earlier))
 
 
 def epoch_batches(
@@ -342,7 +343,7 @@ def snapshots_in(tensors: Mapping[str, Tensor]) -> list[dict[str, Tensor]]:
 def _resume(
     supernet: Supernet, optimiser: torch.optim.SGD, checkpoint: Checkpoint | None
 ) -> tuple[list[float], list[dict[str, Tensor]]]:
-    """Put a saved state back; return losses of the epochs that are done, and snapshots."""
+    """Put a saved state back; return losses of the epochs that are done, earlier snapshots."""
     tensors = checkpoint.load() if checkpoint is not None else None
     if tensors is None:
         return [], []

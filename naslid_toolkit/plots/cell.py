@@ -50,18 +50,18 @@ def cell_svg(architecture: Architecture, *, width: int = _WIDTH) -> str:
         for number, (operation, alive) in enumerate(zip(architecture.operations, live, strict=True))
     )
     nodes = "".join(
-        f'<circle cx="{x:g}" cy="{y:g}" r="{_RADIUS}" fill="white" stroke="{INK}" '
+        f'<circle cx="{x:g}" cy="{y:g}" r="{_RADIUS}" fill="white" stroke="currentColor" '
         f'stroke-width="2"/>'
-        f'<text x="{x:g}" y="{y + 4:g}" text-anchor="middle" fill="{INK}">{name}</text>'
+        f'<text x="{x:g}" y="{y + 4:g}" text-anchor="middle">{name}</text>'
         for (x, y), name in zip(_NODES, _NAMES, strict=True)
     )
     height = round(width * _HEIGHT / _WIDTH)
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '
         f'viewBox="0 0 {_WIDTH} {_HEIGHT}" font-family="sans-serif" font-size="13" role="group" '
-        f'aria-label="cell">'
+        f'aria-label="cell" color="{INK}" fill="currentColor">'
         f'<defs><marker id="nl-arrow" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="6" '
-        f'markerHeight="6" orient="auto"><path d="M0,0L8,4L0,8z" fill="{INK}"/></marker></defs>'
+        f'markerHeight="6" orient="auto"><path d="M0,0L8,4L0,8z"/></marker></defs>'
         f"{edges}{nodes}</svg>"
     )
 
@@ -87,7 +87,7 @@ def _edge(number: int, operation: str, *, alive: bool) -> str:
         f'marker-end="url(#nl-arrow)"/>'
         f'<rect x="{x - half:.0f}" y="{y - 9}" width="{2 * half:.0f}" height="18" rx="4" '
         f'fill="white" stroke="{style.colour}"/>'
-        f'<text x="{x}" y="{y + 4}" text-anchor="middle" fill="{INK}">{label}</text></g>'
+        f'<text x="{x}" y="{y + 4}" text-anchor="middle">{label}</text></g>'
     )
 
 

@@ -12,6 +12,7 @@ import plotly.graph_objects as go
 from ipywidgets import HTML, Button, HBox, VBox, Widget
 
 from naslid_toolkit.errors import NaslidError
+from naslid_toolkit.widgets._views import NamesView
 
 Result = TypeVar("Result")
 Kind = TypeVar("Kind", bound=Widget)
@@ -104,10 +105,15 @@ class Dashboard(VBox):
         self.background = background
         self.status = pane("nl-status")
         self.errors = pane("nl-errors")
+        self.names = NamesView()
         self._lock = threading.RLock()
         self._slots: dict[str, NewestWins] = {}
         self._undo: list[Callable[[], None]] = []
         self.closed = False
+
+    def arrange(self, *parts: Widget) -> None:
+        """Show these parts, and below them what the dashboard says, and its errors."""
+        self.children = (*parts, self.status, self.errors, self.names)
 
     # -- work -----------------------------------------------------------------------------
 
@@ -238,8 +244,8 @@ class Dashboard(VBox):
         for undo in self._undo:
             undo()
         self._undo.clear()
-        parts = [part for box in (self, self.status, self.errors) for part in _below(box)]
-        for widget in (*parts, self.status, self.errors):
+        own = (self.status, self.errors, self.names)  # also where nothing was arranged
+        for widget in (*(part for box in (self, *own) for part in _below(box)), *own):
             widget.close()
         super().close()
 

@@ -1,5 +1,6 @@
 """The pictures of the ranking explorer: scatters, marks, cells, shares of operations."""
 
+import math
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -11,7 +12,7 @@ from naslid_toolkit.plots.ranking import REFERENCE_TITLE, SVG_POINTS, TAU_TITLE
 from naslid_toolkit.space.nasbench201 import OPERATIONS, parse_architecture
 
 ORDERS: Final = ("best by reference", "best by score", "ranked too high", "ranked too low")
-_MARKED: Final = 1000  # points of a selection that are marked
+_CIRCLED: Final = 1000  # at most so many points of a selection
 _EMPTY: Final[dict[str, Any]] = {"type": "scatter", "x": [], "y": [], "showlegend": False}
 
 
@@ -30,9 +31,15 @@ class Panel:
         return chosen
 
 
-def marked(panel: Panel, names: tuple[str, ...], number: int) -> dict[str, Any]:
-    """Return the marks of a selection in a panel."""
-    known = panel.frame.loc[panel.frame.index.intersection(list(names))][:_MARKED]
+def to_circle(chosen: pd.DataFrame) -> tuple[int, pd.Index]:
+    """Return which of a selection are circled: one in so many, evenly by reference."""
+    step = max(1, math.ceil(len(chosen) / _CIRCLED))
+    return step, chosen["reference"].sort_values(kind="stable").index[::step]
+
+
+def circled(panel: Panel, names: pd.Index, number: int) -> dict[str, Any]:
+    """Return circles around these architectures in a panel."""
+    known = panel.frame.loc[names.intersection(panel.frame.index)]
     axis = "" if number == 0 else str(number + 1)
     return {
         **_EMPTY,

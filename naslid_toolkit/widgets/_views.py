@@ -66,6 +66,16 @@ class View(anywidget.AnyWidget):
     description = traitlets.Unicode().tag(sync=True)
 
 
+class NamesView(View):
+    """Nothing to be seen: gives the controls of its dashboard the names that they lack.
+
+    Sliders and players of ipywidgets tell a screen reader neither their label nor what their
+    buttons do.
+    """
+
+    _esm = STATIC / "names.js"
+
+
 class FigureView(View):
     """A plotly figure in the colours of JupyterLab's theme.
 

@@ -106,13 +106,11 @@ class ArchitectureView(Dashboard):
         self.figure = named(FigureView(description="LID curve"), "nl-cell-lid")
         if self._run is None:
             self.score.layout.display = self.figure.layout.display = "none"
-        self.children = (
+        self.arrange(
             self.text,
             row([self.edge, self.operation, self.score]),
             row([self.cell, self.facts]),
             self.figure,
-            self.status,
-            self.errors,
         )
         self.watch(self.text, self._typed)
         self.watch(self.edge, self._other_edge)
@@ -233,7 +231,7 @@ class ArchitectureView(Dashboard):
     def _tell(self, known: _Known) -> None:
         if known.name != format_architecture(self.architecture):
             return
-        frame = pd.DataFrame(known.facts, columns=["", "value"])
+        frame = pd.DataFrame(known.facts, columns=["property", "value"])
         self.facts.value = table(frame)
         if known.profile is not None:
             say(self.status, "")

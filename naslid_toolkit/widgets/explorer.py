@@ -43,11 +43,7 @@ class Explorer(Dashboard):
         self.dashboards: dict[str, Dashboard] = {}
         self.tabs = Tab([VBox() for _ in TABS], titles=TABS, selected_index=0)
         self.tabs.add_class("nl-tabs")
-        self.children = (
-            heading(f"Run {self.source.name}, {self.source.store.task}"),
-            self.tabs,
-            self.errors,
-        )
+        self.arrange(heading(f"Run {self.source.name}, {self.source.store.task}"), self.tabs)
         self.watch(self.tabs, self._open, "selected_index")
         self._guarded(self._open)
 

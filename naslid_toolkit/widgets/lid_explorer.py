@@ -73,13 +73,11 @@ class LIDExplorer(Dashboard):
         self.figure = named(FigureView(description="LID curves"), "nl-lid")
         self.matrix = named(FigureView(description="similarity of the curves"), "nl-lid-matrix")
         self._make_controls(node if node in self._nodes else self._nodes[0])
-        self.children = (
+        self.arrange(
             row([self.node, self.edge, self.context]),
             row([self.k, self.points, self.estimator, self.similarity, self.bands]),
             row([self.layers, self.architecture, self.add, self.remove]),
             named(HBox([self.figure, self.matrix]), "nl-wide-narrow"),
-            self.status,
-            self.errors,
         )
         self._connect()
         self._redraw()

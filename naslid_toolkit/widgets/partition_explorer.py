@@ -139,7 +139,7 @@ class PartitionExplorer(Dashboard):
         self.training = VBox()
         if self._trained.run is None:
             self.out.layout.display = self.retrain.layout.display = "none"
-        self.children = (
+        self.arrange(
             row([self.criterion, self.similarity, self.grouping, self.groups]),
             row([self.k, self.estimator, self.levels]),
             named(
@@ -160,8 +160,6 @@ class PartitionExplorer(Dashboard):
             self.hand,
             row([self.out, self.retrain]),
             self.training,
-            self.status,
-            self.errors,
         )
 
     def _connect(self) -> None:

@@ -26,10 +26,11 @@ from naslid_toolkit.widgets._rankings import (
     ORDERS,
     Panel,
     cell_of,
-    marked,
+    circled,
     ordered,
     scatters,
     share_table,
+    to_circle,
 )
 from naslid_toolkit.widgets._views import CellView, FigureView
 
@@ -117,7 +118,7 @@ class RankingExplorer(Dashboard):
         self.words: HTML = pane("nl-selection")
         self.shares: HTML = pane("nl-shares")
         self.cells = named(CellView(description="cells of the selection"), "nl-gallery")
-        self.children = (
+        self.arrange(
             row([self.first, self.second, self.order]),
             self.figure,
             row([self.score_range, self.reference_range]),
@@ -125,8 +126,6 @@ class RankingExplorer(Dashboard):
             heading("Cells of the selection"),
             self.cells,
             self.shares,
-            self.status,
-            self.errors,
         )
 
     def _connect(self) -> None:
@@ -242,6 +241,9 @@ class RankingExplorer(Dashboard):
         tau = kendall_tau(
             chosen[panel.method], chosen["reference"], seed=self._seed, resamples=_RESAMPLES
         )
+        step, _ = to_circle(chosen)
+        if step > 1 and len(chosen) < len(panel.frame):
+            words += f" (one in {step} is circled)"
         return (
             f"{words}: τ within the selection {tau.tau:.3f} [{tau.low:.3f}, {tau.high:.3f}], "
             f"over all {panel.tau:.3f}; their reference accuracy {chosen['reference'].mean():.4f} "
@@ -255,7 +257,8 @@ class RankingExplorer(Dashboard):
         self.selection = tuple(str(name) for name in chosen.index)
         say(self.words, words)
         whole = len(chosen) == len(panel.frame)
-        marks = [marked(p, () if whole else self.selection, i) for i, p in enumerate(self._panels)]
+        names = chosen.index[:0] if whole else to_circle(chosen)[1]
+        marks = [circled(each, names, number) for number, each in enumerate(self._panels)]
         self.figure.patch = {
             **self.figure.patch,
             **{str(2 + number): mark for number, mark in enumerate(marks)},

@@ -123,15 +123,13 @@ class SearchMonitor(Dashboard):
         self.splits: HTML = pane("nl-splits")
         self.summary: HTML = pane("nl-summary")
         side = row([self.stages, self.best])
-        self.children = (
+        self.arrange(
             row([self.begin, self.pause, self.cancel, self.bar, self.words]),
             row([self.play, self.position]),
             side,
             self.splits,
             self.figure,
             self.summary,
-            self.status,
-            self.errors,
         )
 
     def _connect(self) -> None:
@@ -325,7 +323,8 @@ class SearchMonitor(Dashboard):
                 name, score = other, value
         if score is not None:
             svg = cell_svg(parse_architecture(name), width=340)
-            self.best.show([{"svg": svg, "caption": f"best so far, score {score:.3f}\n{name}"}])
+            which = f"best of {len(scores):,} scored" if scores else "best so far"
+            self.best.show([{"svg": svg, "caption": f"{which}, score {score:.3f}\n{name}"}])
 
     def to_figure(self) -> go.Figure:
         """Return losses and scores at the shown event as a plain figure."""
@@ -376,7 +375,7 @@ def _stage_table(progress: RunProgress) -> str:
             "done": [
                 f"{stage.done:,} of {stage.total:,} {stage.unit}" for stage in progress.stages
             ],
-            "": [f"{stage.share:.0%}" for stage in progress.stages],
+            "share": [f"{stage.share:.0%}" for stage in progress.stages],
         }
     )
     return table(frame)

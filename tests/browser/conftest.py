@@ -32,5 +32,7 @@ def browser():
 def journey(browser, lab):
     with journeys(browser, lab) as found:
         yield found
+        barriers = found.barriers()
+    assert not barriers, f"not usable by everybody: {barriers}"
     assert not found.foreign, f"requests to other hosts: {found.foreign}"
     assert not found.complaints, f"errors in the console: {found.complaints}"

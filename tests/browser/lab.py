@@ -40,8 +40,9 @@ def why_not():
     """Say what is missing for a browser; None if nothing is."""
     if CHROMIUM is None:
         return "no Chromium: install it, or name it in CHROMIUM"
-    if importlib.util.find_spec("playwright") is None:
-        return "playwright is not installed: pip install -e .[browser]"
+    for module in ("playwright", "axe_playwright_python"):
+        if importlib.util.find_spec(module) is None:
+            return f"{module} is not installed: pip install -e .[browser]"
     return None
 
 
@@ -123,6 +124,7 @@ def running_lab(home, root):
     with contextlib.suppress(subprocess.TimeoutExpired):
         server.wait(15)
     server.kill()
+    server.wait()
 
 
 @contextlib.contextmanager
@@ -207,6 +209,15 @@ class Journey:
     def dark(self):
         self.theme("JupyterLab Dark")
         self.page.wait_for_selector("body[data-jp-theme-light='false']", state="attached")
+
+    def barriers(self):
+        """Say what on the dashboards keeps people out who use a keyboard or a screen reader."""
+        from axe_playwright_python.sync_playwright import Axe
+
+        if not self.page.locator(".nl-dashboard").count():
+            return []
+        found = Axe().run(self.page, context=".nl-dashboard").response["violations"]
+        return [f"{rule['help']}: {node['html']}" for rule in found for node in rule["nodes"]]
 
     def shot(self, selector, name):
         """Keep a picture of one element."""

@@ -1,4 +1,6 @@
+import itertools
 import json
+import math
 
 import numpy as np
 import pandas as pd
@@ -38,6 +40,19 @@ def test_a_brushed_region_is_what_lies_in_it(explorer, opened):
     assert len(explorer.figure.patch["3"]["x"]) == len(chosen)
     explorer._heard({"kind": "select", "range": None})
     assert len(explorer.selection) == len(frame)
+
+
+def test_of_a_large_selection_an_even_share_is_circled(shown):
+    names = [format_architecture(cell) for cell in itertools.islice(nasbench201(), 4000)]
+    scores = pd.Series(np.arange(4000.0), names, name="score")
+    explorer = shown(RankingExplorer(scores, reference=scores, background=False))
+
+    explorer._heard({"kind": "select", "range": {"x": [1000, 3499], "y": [0, 4000]}})
+
+    circled = explorer.figure.patch["2"]["x"]
+    assert "one in 3 is circled" in explorer.words.value
+    assert len(circled) == math.ceil(len(explorer.selection) / 3)
+    assert set(np.diff(circled)) == {3.0}
 
 
 def test_the_ranges_select_by_keyboard(explorer):

@@ -29,6 +29,13 @@ async function load(packed) {
   }
 }
 
+let webgl = null; // whether this browser has it; asked once, a context is dear
+function drawable(trace) {
+  if (trace.type !== "scattergl") return trace;
+  webgl ??= document.createElement("canvas").getContext("webgl") !== null;
+  return webgl ? trace : { ...trace, type: "scatter" };
+}
+
 function themed(figure, box) {
   const style = getComputedStyle(box);
   const colour = (name, other) => style.getPropertyValue(name).trim() || other;
@@ -57,7 +64,7 @@ function render({ model, el }) {
   const box = document.createElement("div");
   const note = document.createElement("div");
   box.className = "nl-figure-box";
-  box.setAttribute("role", "img");
+  box.setAttribute("role", "figure"); // not "img": it holds buttons
   note.className = "nl-note";
   note.textContent = "drawing …";
   el.classList.add("nl-figure-host");
@@ -80,7 +87,7 @@ function render({ model, el }) {
     if (closed || !Plotly) return;
     const figure = model.get("figure"), patch = model.get("patch");
     if (!figure.layout) return;
-    const traces = figure.data.map((trace, i) => patch[i] ?? trace);
+    const traces = figure.data.map((trace, i) => drawable(patch[i] ?? trace));
     const began = performance.now();
     box.style.height = `${figure.layout.height ?? 420}px`;
     box.setAttribute("aria-label", model.get("description"));

@@ -82,6 +82,7 @@ if TYPE_CHECKING:
     from naslid_toolkit.supernet.training import TrainingConfig, train
     from naslid_toolkit.tables import (
         cost_table,
+        findings,
         panel_table,
         separability_tables,
         study_costs,
@@ -156,6 +157,7 @@ _HOMES: Final = {
     "example_study": "shipped",
     "explore": "widgets.explorer",
     "few_shot_search": "search.few_shot",
+    "findings": "tables",
     "format_architecture": "space.nasbench201",
     "generator": "runtime",
     "hierarchical_search": "search.hierarchical",
@@ -263,6 +265,7 @@ __all__ = [
     "example_study",
     "explore",
     "few_shot_search",
+    "findings",
     "format_architecture",
     "generator",
     "hierarchical_search",

@@ -342,7 +342,10 @@ def _reduced(pixels: Tensor, size: int | None) -> Tensor:
     height, width = pixels.shape[-2:]
     side = height // max(size, 1)
     if size < 1 or height % size or width % side:
-        raise ConfigError(f"images of {height} x {width} cannot be reduced to a height of {size}")
+        raise ConfigError(
+            f"images of {height} x {width} cannot be reduced to a height of {size}: take a divisor "
+            f"of {height}, or images.size = 0 to keep them"
+        )
     return nn.functional.avg_pool2d(pixels, side)
 
 

@@ -1,9 +1,11 @@
 """Results as tables of text: of an evaluation, a study of criteria, and measured costs."""
 
+import math
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, TypeAlias
 
 import pandas as pd
+from pandas.io.formats.style import Styler
 from scipy import stats
 
 from naslid_toolkit.evaluation.benchmark import ReferenceTable
@@ -11,6 +13,48 @@ from naslid_toolkit.evaluation.panel import Evaluation
 from naslid_toolkit.search.study import Study
 
 _LEVEL: Final = 0.05  # of significance, after Holm's adjustment
+Agreement: TypeAlias = bool | tuple[float, float] | None
+
+
+def findings(found: Mapping[str, tuple[str, Agreement]]) -> Styler:
+    """Return the closing table of an experiment: what was expected, what was found, the verdict.
+
+    Parameters
+    ----------
+    found
+        For each expectation what was found, in words, and whether that agrees: True or False; or
+        an interval ``(low, high)`` of a quantity that was expected to be positive, which decides
+        nothing where it holds 0; or None where nothing is decided.
+
+    Returns
+    -------
+    Styler
+        Columns ``expected``, ``found`` and ``verdict``: "as expected", "otherwise" (in bold) or
+        "not decided". The record is in its ``data``.
+
+    Examples
+    --------
+    >>> closing = findings({"a split ranks better": ("by -0.07", (-0.10, -0.04))})
+    >>> closing.data["verdict"].tolist()
+    ['otherwise']
+    """
+    rows = [(name, words, _verdict(agrees)) for name, (words, agrees) in found.items()]
+    frame = pd.DataFrame(rows, columns=["expected", "found", "verdict"])
+    bold = frame.style.format(escape="html").map(
+        lambda verdict: "font-weight: bold" if verdict == "otherwise" else "", subset=["verdict"]
+    )
+    return bold.set_table_styles([{"selector": "th, td", "props": [("text-align", "left")]}]).hide(
+        axis="index"
+    )
+
+
+def _verdict(agrees: Agreement) -> str:
+    if isinstance(agrees, tuple):
+        low, high = agrees
+        agrees = None if math.isnan(low) or low <= 0 <= high else low > 0
+    if agrees is None:
+        return "not decided"
+    return "as expected" if agrees else "otherwise"
 
 
 def panel_table(evaluation: Evaluation) -> pd.DataFrame:

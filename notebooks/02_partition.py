@@ -138,10 +138,10 @@ plots.plot_split_tree(mine, title="The tree after the override, not yet trained 
 # %%
 chosen, others = split.chosen.grouping.score, [c.grouping.score for c in split.candidates]
 second = sorted(others)[-2]
-table = {
-    "one edge stands out": f"score {chosen:.3f}, the next edge {second:.3f}",
-    "the choice of k, estimator, similarity hardly matters": f"same edge in {same:.0%}",
-    "other images give the same split": f"{images.same_split:.0%} of resamples",
-    "other paths give the same split": f"{paths.same_split:.0%} of resamples",
-}
-pd.Series(table, name="found").rename_axis("expected").to_frame().style
+edges = f"score {chosen:.3f}, the next edge {second:.3f}"
+found = {"one edge stands out, by half": (edges, bool(chosen > 1.5 * second))}
+found["k, estimator, similarity hardly matter"] = f"same edge in {same:.0%}", bool(same >= 0.9)
+shares = {"other images": images.same_split, "other paths": paths.same_split}
+for name, share in shares.items():
+    found[f"{name} give the same split"] = f"{share:.0%} of resamples", bool(share >= 0.9)
+nl.findings(found)

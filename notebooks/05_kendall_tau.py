@@ -175,14 +175,18 @@ nl.column_agreement(columns.rename(columns=str)).round(3)
 # ## Expected and found
 
 # %%
-tau = judged.correlations.set_index(["method", "top"])["tau"]
-first = judged.differences.set_index("against").loc["convolution_count"]
-found = {
-    "a trained supernet ranks better than chance": f"tau {tau['supernet', 1.0]:.3f}",
-    "it ranks better than counting convolutions": f"by {first.difference:+.3f}"
-    f" [{first.low:+.3f}, {first.high:+.3f}]",
-    "among the best tenth it ranks as well": f"tau {tau['supernet', 0.1]:.3f}",
-    "labels limit every score": f"ceiling {labels.ceiling:.3f}",
-    "a prior helps": f"{lifted['with prior'].iloc[0]:.3f} after {lifted['alone'].iloc[0]:.3f}",
-}
-pd.Series(found, name="found").rename_axis("expected").to_frame().style
+rows = judged.correlations.set_index(["method", "top"])
+whole, top = rows.loc[("supernet", 1.0)], rows.loc[("supernet", 0.1)]
+gain = judged.differences.set_index("against").loc["convolution_count"]
+alone, lift = lifted.iloc[0]
+
+# %%
+text = "tau {0.tau:.3f} [{0.low:.3f}, {0.high:.3f}]"
+found = {"a supernet ranks better than chance": (text.format(whole), (whole.low, whole.high))}
+interval = f"by {gain.difference:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}]"
+found["it ranks better than counting convolutions"] = interval, (gain.low, gain.high)
+as_well = False if top.high < whole.low else None
+found["it ranks as well among the best tenth"] = text.format(top), as_well
+found["labels limit every score"] = f"ceiling {labels.ceiling:.3f}", bool(labels.ceiling < 1)
+found["a prior helps"] = f"tau {lift:.3f} after {alone:.3f}", bool(lift > alone)
+nl.findings(found)

@@ -105,7 +105,7 @@ class ProgressDisplay:
     def _share(self) -> str:
         """Say how much of all training is done, and roughly how long the rest takes."""
         done = sum(self._done.values())
-        if not (done and self._total):
+        if not 0 < done < self._total:
             return ""
         fresh = max(done - self._found, 1)
         left = (time.monotonic() - self._started) * (self._total - done) / fresh

@@ -12,6 +12,7 @@ import pytest
 
 from naslid_toolkit import __version__
 from naslid_toolkit.cli import main
+from naslid_toolkit.cli.results import print_frame
 from naslid_toolkit.evaluation.benchmark import digits_truth_path, load_reference
 from naslid_toolkit.evaluation.panel import accuracy_of
 from naslid_toolkit.search.result import load_run
@@ -392,3 +393,17 @@ def test_a_hierarchical_search_names_one_architecture(tmp_path, capsys):
     )
     assert table["architecture"][0] in capsys.readouterr().out
     assert main(["hierarchical", "--seeds", "0", "--out", str(tmp_path / "x")]) == 2
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_a_wide_table_is_never_cut(terminal, monkeypatch, capsys):
+    if terminal:
+        monkeypatch.setenv("FORCE_COLOR", "1")
+        monkeypatch.setenv("COLUMNS", "70")
+    frame = pd.DataFrame({f"tau {i}": ["0.123 [0.045, 0.678]"] for i in range(4)})
+
+    print_frame(frame, "Wide")
+
+    lines = re.sub(r"\x1b\[\d*m", "", capsys.readouterr().out).splitlines()
+    assert "\n".join(lines).count("0.123") == "\n".join(lines).count("0.678]") == 4
+    assert (max(map(len, lines)) <= 70) == terminal

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
@@ -20,7 +21,7 @@ from naslid_toolkit.search.config import load_truth
 from naslid_toolkit.search.result import FewShotRun, load_neighbours, load_run
 from naslid_toolkit.search.storage import RunStore
 
-_WIDTH = 130  # columns of text a table may take where the terminal does not say
+_ENDLESS = 10_000  # columns of text: as many as a table wants
 
 
 def add_report_options(parser: argparse.ArgumentParser) -> None:
@@ -87,13 +88,15 @@ def say(line: str) -> None:
 
 
 def print_frame(frame: pd.DataFrame, title: str) -> None:
-    """Print a frame of text as a table."""
+    """Print a frame of text as a table: in a narrow terminal by more lines, never cut."""
     table = Table(title=title, title_justify="left")
     for place, name in enumerate(map(str, frame)):
-        table.add_column(Text(name), justify="left" if place == 0 else "right", no_wrap=True)
+        table.add_column(Text(name), justify="left" if place == 0 else "right", overflow="fold")
     for row in frame.itertuples(index=False):
         table.add_row(*map(Text, row))  # names from files are no markup
-    Console(width=max(Console().width, _WIDTH)).print(table)
+    console = Console()
+    whole = Measurement.get(console, console.options.update(max_width=_ENDLESS), table).maximum
+    Console(width=console.width if console.is_terminal else whole).print(table)
 
 
 def print_summary(run: FewShotRun, truth: ReferenceTable | None) -> None:

@@ -123,7 +123,7 @@ def lid_traces(curves: Sequence[LIDCurve], *, bands: bool = False) -> list[dict[
     first = _BESIDE - styled if styled else 0  # curves beside those of operations look unlike them
     numbered = list(enumerate(curves, start=first))
     traces = [_line(c, i, bars=not bands, marked=marked) for i, c in numbered]
-    return traces if not bands else [_band(c, i) for i, c in numbered] + traces
+    return traces if not bands else [*_bands(numbered), *traces]
 
 
 def _line(curve: LIDCurve, position: int, *, bars: bool, marked: bool) -> dict[str, Any]:
@@ -145,20 +145,34 @@ def _line(curve: LIDCurve, position: int, *, bars: bool, marked: bool) -> dict[s
     return trace
 
 
-def _band(curve: LIDCurve, position: int) -> dict[str, Any]:
-    """Return the area of the 95 % interval."""
-    style = style_of(curve.style or curve.name, position)
+def _bands(numbered: Sequence[tuple[int, LIDCurve]]) -> list[dict[str, Any]]:
+    """Return the areas of the 95 % intervals, those of one colour in one trace."""
+    areas: dict[str, list[tuple[str | None, float | None]]] = {}
+    for position, curve in numbered:
+        colour = style_of(curve.style or curve.name, position).colour
+        corners = areas.setdefault(colour, [])
+        corners += [(None, None)] if corners else []  # a gap ends an area
+        corners += _corners(curve)
+    return [_area(colour, corners) for colour, corners in areas.items()]
+
+
+def _corners(curve: LIDCurve) -> list[tuple[str | None, float | None]]:
+    """Go along the upper ends of a curve's intervals and back along the lower."""
     rows = [
         (layer, lid, NORMAL * error)
         for layer, lid, error in zip(curve.layers, curve.lid, curve.error, strict=True)
         if math.isfinite(lid) and math.isfinite(error)
     ]
-    red, green, blue = (int(style.colour[i : i + 2], 16) for i in (1, 3, 5))
+    upper = [(layer, round(lid + half, _DIGITS)) for layer, lid, half in rows]
+    return [*upper, *((layer, round(lid - half, _DIGITS)) for layer, lid, half in reversed(rows))]
+
+
+def _area(colour: str, corners: Sequence[tuple[str | None, float | None]]) -> dict[str, Any]:
+    red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
     return {
         "type": "scatter",
-        "x": [row[0] for row in rows] + [row[0] for row in reversed(rows)],
-        "y": [round(row[1] + row[2], _DIGITS) for row in rows]
-        + [round(row[1] - row[2], _DIGITS) for row in reversed(rows)],
+        "x": [x for x, _ in corners],
+        "y": [y for _, y in corners],
         "fill": "toself",
         "mode": "none",
         "fillcolor": f"rgba({red}, {green}, {blue}, 0.15)",

@@ -11,7 +11,7 @@ from naslid_toolkit.plots.lid_curves import LAYER_TITLE, LID_TITLE, LIDCurve, li
 from naslid_toolkit.plots.similarity import digits_of
 from naslid_toolkit.widgets._curves import CurveSet, Settings
 
-_LABELLED: Final = 12  # curves whose names stand beside the matrix
+_LABELLED: Final = 12  # curves whose names stand in the legend and beside the matrix
 _NUMBERED: Final = 8  # curves whose similarities stand in it
 
 
@@ -48,6 +48,7 @@ def curve_figure(shown: Shown, *, bands: bool) -> dict[str, Any]:
             "margin": {"l": 60, "r": 20, "t": 20, "b": 60},
             "uirevision": "lid",
             "legend": {"orientation": "h", "y": -0.25},
+            "showlegend": len(shown.curves) <= _LABELLED,  # of more, styles tell none from another
             "hovermode": "closest",
             "xaxis": {"title": {"text": LAYER_TITLE}, "type": "category"},
             "yaxis": {"title": {"text": LID_TITLE}, "rangemode": "tozero"},

@@ -76,6 +76,11 @@ class NamesView(View):
     _esm = STATIC / "names.js"
 
 
+def _as_text(value: Mapping[str, Any], _widget: Widget) -> str:
+    """Return plain data as JSON text: ipywidgets would look through every number for buffers."""
+    return json.dumps(value, separators=(",", ":"))
+
+
 class FigureView(View):
     """A plotly figure in the colours of JupyterLab's theme.
 
@@ -92,8 +97,8 @@ class FigureView(View):
     """
 
     _esm = STATIC / "figure.js"
-    figure = traitlets.Dict().tag(sync=True)
-    patch = traitlets.Dict().tag(sync=True)
+    figure = traitlets.Dict().tag(sync=True, to_json=_as_text)
+    patch = traitlets.Dict().tag(sync=True, to_json=_as_text)
     library = traitlets.Instance(Widget).tag(sync=True, **widget_serialization)
 
     def __init__(self, **traits: Any) -> None:  # noqa: ANN401 - traits of a widget

@@ -36,13 +36,14 @@ function drawable(trace) {
   return webgl ? trace : { ...trace, type: "scatter" };
 }
 
-function themed(figure, box) {
+function themed(texts, box) {
   const style = getComputedStyle(box);
   const colour = (name, other) => style.getPropertyValue(name).trim() || other;
   const ink = colour("--jp-ui-font-color1", "#222");
   const line = colour("--jp-border-color2", "#ddd");
   const paper = colour("--jp-layout-color1", "white");
-  const { data, layout } = JSON.parse(JSON.stringify(figure).replace(INK, ink));
+  const [{ data: whole, layout }, patch] = texts.map((text) => JSON.parse(text.replace(INK, ink)));
+  const data = whole.map((trace, i) => drawable(patch[i] ?? trace));
   layout.paper_bgcolor = layout.plot_bgcolor = "rgba(0,0,0,0)";
   layout.font = { ...layout.font, color: ink };
   layout.hoverlabel = { bgcolor: paper, bordercolor: line, font: { color: ink }, ...layout.hoverlabel };
@@ -85,13 +86,12 @@ function render({ model, el }) {
   }
   async function draw() {
     if (closed || !Plotly) return;
-    const figure = model.get("figure"), patch = model.get("patch");
-    if (!figure.layout) return;
-    const traces = figure.data.map((trace, i) => drawable(patch[i] ?? trace));
+    const texts = [model.get("figure"), model.get("patch")]; // as JSON text
+    if (texts[0] === "{}") return;
     const began = performance.now();
-    box.style.height = `${figure.layout.height ?? 420}px`;
+    const { data, layout } = themed(texts, box);
+    box.style.height = `${layout.height ?? 420}px`;
     box.setAttribute("aria-label", model.get("description"));
-    const { data, layout } = themed({ data: traces, layout: figure.layout }, box);
     await Plotly.react(box, data, layout, CONFIG);
     if (!heard) listen();
     note.remove();

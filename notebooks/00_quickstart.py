@@ -76,7 +76,7 @@ columns = ["method", "tau", "low", "high", "spearman", "pick", "architectures"]
 run.compare(truth.accuracy)[columns].round(3)
 
 # %%
-methods = {name: run.scores[name] for name in ("few_shot", "single")}
+methods = run.scores[["few_shot", "single"]]
 plots.plot_ranking(methods, truth.accuracy, seed=seed)
 
 # %% [markdown]

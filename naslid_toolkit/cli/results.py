@@ -144,7 +144,7 @@ def _split(options: argparse.Namespace) -> int:
         name = node.space.edge_name(candidate.edge)
         label = f"{name} (chosen)" if candidate.edge == split.edge else name
         row = shares.get(candidate.edge, ("", ""))
-        table.add_row(label, groups, f"{candidate.grouping.score:.3f}", *row)
+        table.add_row(label, groups, candidate.grouping.score_text, *row)
     console = Console()
     console.print(table)
     trained = node.split

@@ -95,7 +95,7 @@ class Evaluation:
 
 
 def evaluate(
-    scores: pd.DataFrame | Values,
+    scores: pd.DataFrame | Values | Mapping[str, pd.Series],
     truth: ReferenceTable | Values,
     *,
     seed: int,
@@ -111,7 +111,8 @@ def evaluate(
     ----------
     scores
         Scores by official architecture string, larger is better; of several methods a frame
-        with one column each. The first is the one whose differences are tested.
+        with one column each, or their scores by name. The first is the one whose differences are
+        tested.
     truth
         Reference accuracies in [0, 1]. Compared are the architectures that have all scores and
         a reference.
@@ -206,7 +207,9 @@ def _bare(truth: Values) -> ReferenceTable:
     return ReferenceTable(accuracy, accuracy.to_frame("mean"), None, "reference", "")
 
 
-def _methods(scores: pd.DataFrame | Values) -> pd.DataFrame:
+def _methods(scores: pd.DataFrame | Values | Mapping[str, pd.Series]) -> pd.DataFrame:
+    if isinstance(scores, Mapping) and any(isinstance(one, pd.Series) for one in scores.values()):
+        scores = pd.DataFrame(dict(scores))
     if isinstance(scores, pd.DataFrame):
         return scores.rename(columns=str)
     return pd.Series(scores, dtype=float).to_frame("score")

@@ -37,6 +37,11 @@ class Grouping:
     groups: Groups
     score: float
 
+    @property
+    def score_text(self) -> str:
+        """The score to three digits; words where there is none."""
+        return "no difference" if self.score == -math.inf else f"{self.score:.3g}"
+
 
 GroupingRule = Callable[[SimilarityMatrix], Grouping]
 

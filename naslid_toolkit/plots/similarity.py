@@ -37,8 +37,9 @@ def _cells(candidate: EdgeCandidate, space: SearchSpace, *, chosen: bool) -> Sim
     order = tuple(itertools.chain.from_iterable(groups))
     mark = "★ " if chosen else ""
     name = space.edge_name(candidate.edge)
+    score = candidate.grouping.score_text
     return SimilarityCells(
-        title=f"{mark}edge {name}, score {candidate.grouping.score:.3g}",
+        title=f"{mark}edge {name}, {'score ' if len(groups) > 1 else ''}{score}",
         labels=tuple(short(candidate.operations[i]) for i in order),
         values=tuple(tuple(float(candidate.similarity[i, j]) for j in order) for i in order),
         boundaries=tuple(itertools.accumulate(map(len, groups)))[:-1],

@@ -152,7 +152,7 @@ def candidate_table(
         rows.append(
             {
                 "edge": f"{star}{node.space.edge_name(candidate.edge)}",
-                "score": f"{candidate.grouping.score:.4f}",
+                "score": candidate.grouping.score_text,
                 "chosen in resamples": f"{agree['chosen']:.0%}" if agree else "…",
                 "same groups": f"{agree['same_groups']:.0%}" if agree else "…",
                 "groups": in_words(candidate.groups),

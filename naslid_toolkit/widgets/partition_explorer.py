@@ -177,6 +177,7 @@ class PartitionExplorer(Dashboard):
     # -- the tree that follows --------------------------------------------------------------
 
     def _regrow(self) -> None:
+        self.groups.disabled = self.grouping.index == 0  # as trained, which has its own number
         self.run(self._grow, self._show)
 
     def _grow(self) -> WhatIf:

@@ -40,6 +40,16 @@ def judged(truth):
     return evaluate(frame, truth, seed=0, resamples=50)
 
 
+def test_scores_by_name_are_judged_as_a_frame(truth):
+    frame = pd.DataFrame({"validation": truth.validation, "size": truth.accuracy.rank()})
+
+    by_name = evaluate(dict(frame.items()), truth, seed=0, resamples=10)
+
+    pd.testing.assert_frame_equal(
+        by_name.correlations, evaluate(frame, truth, seed=0, resamples=10).correlations
+    )
+
+
 @pytest.mark.data
 def test_published_supernets_rank_as_published():
     table = load_reference(shared_file("nb201_accuracies.parquet"), column="cifar10_test_200")

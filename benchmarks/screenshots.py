@@ -92,7 +92,9 @@ def keep(picture: Path, target: Path) -> None:
     if picture.stat().st_size <= MOST:
         shutil.copyfile(picture, target)
     else:
-        Image.open(picture).convert("RGB").quantize(256).save(target, optimize=True)
+        whole = Image.open(picture).convert("RGB")
+        few = whole.quantize(256, method=Image.Quantize.MAXCOVERAGE, kmeans=2)
+        few.save(target, optimize=True)
     print(target, target.stat().st_size)
     assert target.stat().st_size <= MOST
 

@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from typing import Any, Final, TypeVar
 
-from naslid_toolkit.plots._theme import BASELINE, DASHES, OTHER_STYLES, plain, score_title
+from naslid_toolkit.plots._theme import BASELINE, OTHER_STYLES, plain, score_title
 from naslid_toolkit.search.following import LossCurve, RunProgress
 
+_DASHES: Final = ("solid", "dot", "dash", "dashdot", "longdash", "longdashdot")
 _CURVES: Final = 12  # that can be told apart; the latest
 _LOSSES: Final = 200  # points of a curve
 _SCORES: Final = 800  # points of the scatter
@@ -85,7 +86,7 @@ def progress_figure(
 
 
 def _loss(curve: LossCurve, position: int) -> dict[str, Any]:
-    """Return the loss curve of a supernet; a deeper node has another dash."""
+    """Return the loss curve of a supernet; dashes tell them apart without colours too."""
     single = "-" not in curve.node and curve.node != "root"
     style = OTHER_STYLES[position % len(OTHER_STYLES)]
     kept = thinned(list(zip(curve.epochs, curve.losses, strict=True)), _LOSSES)
@@ -98,8 +99,8 @@ def _loss(curve: LossCurve, position: int) -> dict[str, Any]:
         "marker": {"color": BASELINE if single else style.colour},
         "line": {
             "color": BASELINE if single else style.colour,
-            "dash": DASHES[0] if single else ("solid", *DASHES)[curve.node.count("-") % 4],
-            "width": 2,
+            "dash": "solid" if single else _DASHES[position % len(_DASHES)],
+            "width": 1 if single else 2,
         },
         "hovertemplate": "epoch %{x}: loss %{y:.3f}<extra>%{fullData.name}</extra>",
     }

@@ -68,15 +68,15 @@ def plot_costs(
     Parameters
     ----------
     costs
-        As :func:`~naslid_toolkit.partition.cost.compare_costs` gives them. Open markers are
+        As :func:`~naslid_toolkit.partition.cost.compare_costs` gives them. Open circles are
         extended from smaller batches; the line is the paper's largest saving, by its own
         account and on its own set-up.
     title
         Title of the figure.
     """
     figure = go.Figure()
-    looks = {"lid": ("LID", OTHER_STYLES[0]), "plain forward": ("plain forward", OTHER_STYLES[2])}
-    for name, (label, style) in looks.items():
+    looks = {"plain forward": ("diamond-wide", 18, 2), "lid": ("circle", 9, 0)}  # LID upon it
+    for name, (shape, size, style) in looks.items():
         part = costs[costs["criterion"] == name]
         places = (
             part["others"].map(_NAMES)
@@ -85,14 +85,19 @@ def plot_costs(
             + " px, batch "
             + part["batch"].astype(str)
         )
-        symbols = [f"{style.marker}{'-open' if scaled else ''}" for scaled in part["scaled"]]
+        hollow = part["scaled"] | (name != "lid")
         figure.add_scatter(
             x=places,
             y=part["share"],
             customdata=part.reindex(columns=["megabytes", "seconds"]),  # times may be left out
             mode="markers",
-            name=label,
-            marker={"size": 11, "color": style.colour, "symbol": symbols, "line": {"width": 2}},
+            name="LID" if name == "lid" else name,
+            marker={
+                "size": size,
+                "color": OTHER_STYLES[style].colour,
+                "symbol": [f"{shape}-open" if empty else shape for empty in hollow],
+                "line": {"width": 2},
+            },
             hovertemplate="%{x}: %{y:.1%} (%{customdata[0]:,.0f} MB"
             + (", %{customdata[1]:,.1f} s)" if "seconds" in part else ")")
             + "<extra>%{fullData.name}</extra>",

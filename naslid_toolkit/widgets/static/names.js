@@ -1,5 +1,6 @@
 // Names for controls that ipywidgets leaves without: handles of sliders, buttons of a player.
-const BUTTONS = { "fa-play": "play", "fa-pause": "pause", "fa-stop": "stop", "fa-retweet": "repeat" };
+const TURNS = "play or pause"; // the sign changes without a word to anybody
+const BUTTONS = { "fa-play": TURNS, "fa-pause": TURNS, "fa-stop": "stop", "fa-retweet": "repeat" };
 
 function name(dashboard) {
   for (const handle of dashboard.querySelectorAll(".noUi-handle:not([aria-label])")) {

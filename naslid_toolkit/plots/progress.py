@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from typing import Any, Final, TypeVar
 
-from naslid_toolkit.plots._theme import BASELINE, OTHER_STYLES, plain, score_title
+from naslid_toolkit.plots._theme import BASELINE, DASHES, OTHER_STYLES, plain, score_title
 from naslid_toolkit.search.following import LossCurve, RunProgress
 
-_DASHES: Final = ("solid", "dot", "dash", "dashdot", "longdash", "longdashdot")
+_DASHES: Final = ("solid", *DASHES, "longdash", "longdashdot")
 _CURVES: Final = 12  # that can be told apart; the latest
 _LOSSES: Final = 200  # points of a curve
 _SCORES: Final = 800  # points of the scatter

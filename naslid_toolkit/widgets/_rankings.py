@@ -31,10 +31,15 @@ class Panel:
         return chosen
 
 
-def to_circle(chosen: pd.DataFrame) -> tuple[int, pd.Index]:
-    """Return which of a selection are circled: one in so many, evenly by reference."""
-    step = max(1, math.ceil(len(chosen) / _CIRCLED))
-    return step, chosen["reference"].sort_values(kind="stable").index[::step]
+def circle_step(selected: int) -> int:
+    """Return of how many of a selection one is circled."""
+    return max(1, math.ceil(selected / _CIRCLED))
+
+
+def to_circle(chosen: pd.DataFrame) -> pd.Index:
+    """Return which of a selection are circled, evenly by reference."""
+    by_reference = chosen["reference"].sort_values(kind="stable").index
+    return by_reference[:: circle_step(len(chosen))]
 
 
 def circled(panel: Panel, names: pd.Index, number: int) -> dict[str, Any]:

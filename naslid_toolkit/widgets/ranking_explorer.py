@@ -26,6 +26,7 @@ from naslid_toolkit.widgets._rankings import (
     ORDERS,
     Panel,
     cell_of,
+    circle_step,
     circled,
     ordered,
     scatters,
@@ -241,7 +242,7 @@ class RankingExplorer(Dashboard):
         tau = kendall_tau(
             chosen[panel.method], chosen["reference"], seed=self._seed, resamples=_RESAMPLES
         )
-        step, _ = to_circle(chosen)
+        step = circle_step(len(chosen))
         if step > 1 and len(chosen) < len(panel.frame):
             words += f" (one in {step} is circled)"
         return (
@@ -257,7 +258,7 @@ class RankingExplorer(Dashboard):
         self.selection = tuple(str(name) for name in chosen.index)
         say(self.words, words)
         whole = len(chosen) == len(panel.frame)
-        names = chosen.index[:0] if whole else to_circle(chosen)[1]
+        names = chosen.index[:0] if whole else to_circle(chosen)
         marks = [circled(each, names, number) for number, each in enumerate(self._panels)]
         self.figure.patch = {
             **self.figure.patch,

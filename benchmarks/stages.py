@@ -18,8 +18,9 @@ from rich.table import Table
 
 from naslid_toolkit import LIDCriterion, RunConfig, Supernet, accuracy, generator, load_task
 from naslid_toolkit.batches import batches
+from naslid_toolkit.search.creating import create_store
+from naslid_toolkit.search.memory import StoredCheckpoint
 from naslid_toolkit.search.steps import SupernetTrained
-from naslid_toolkit.search.storage import RunStore, StoredCheckpoint
 from naslid_toolkit.supernet.sampling import uniform_paths
 from naslid_toolkit.supernet.training import train
 
@@ -59,7 +60,7 @@ def by_hand() -> None:
 def by_toolkit() -> None:
     """The same training with events, a checkpoint each epoch, and stored weights."""
     with tempfile.TemporaryDirectory() as folder:
-        store = RunStore.create(Path(folder) / "run", CONFIG, task=TASK.name)
+        store = create_store(Path(folder) / "run", CONFIG, task=TASK)
         network, checkpoint = fresh(), StoredCheckpoint(store, "root")
         train(
             network,

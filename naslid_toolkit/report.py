@@ -260,6 +260,8 @@ def _split_figures(
 ) -> list[tuple[str, str, go.Figure]]:
     """Return curves and matrices of one split."""
     name, edge = node.name, node.space.edge_name(split.edge)
+    if all(item.edge != split.edge for item in run.evidence[name]):
+        return []  # split by hand where nothing was measured
     evidence = run.chosen_evidence(name)
     figures = []
     if run.config.criterion == "lid":

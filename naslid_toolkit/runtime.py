@@ -5,18 +5,20 @@ import fcntl
 import hashlib
 import json
 import os
+import stat
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, Final
+from typing import IO, Any, Final
 
 import torch
 
 from naslid_toolkit.errors import DataError, NaslidError
 
+UNFINISHED: Final = ".tmp"  # ending of files that are not complete
 _NEWLINE: Final = b"\n"
 # What glibc calls its settings, and the values: trim the heap and map blocks of their own late.
 _ALLOCATOR: Final = {-1: 1 << 30, -2: 64 << 20, -3: 32 << 20}
@@ -155,7 +157,7 @@ def replacing(path: Path) -> Iterator[Path]:
     DataError
         If the file cannot be written, because the disk is full for instance; names it.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}{UNFINISHED}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
@@ -169,6 +171,33 @@ def replacing(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def open_regular(path: Path, mode: str) -> IO[bytes]:
+    """Open a file that is no link, device or pipe, so that nothing lands elsewhere.
+
+    Raises
+    ------
+    DataError
+        If it is something else than a regular file.
+    """
+
+    def opener(name: str, flags: int) -> int:
+        # without blocking, else a pipe would wait for somebody at its other end
+        handle = os.open(name, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            os.close(handle)
+            raise DataError(f"{path} is not a regular file; remove it")
+        return handle
+
+    try:
+        return open(path, mode, opener=opener)
+    except DataError:
+        raise
+    except OSError as error:
+        if path.is_symlink() or path.is_fifo():
+            raise DataError(f"{path} is a link or pipe, not a regular file; remove it") from error
+        raise
 
 
 def append_json_line(path: Path, data: Mapping[str, Any]) -> None:

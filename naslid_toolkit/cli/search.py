@@ -3,11 +3,14 @@
 import argparse
 import json
 import multiprocessing
+import os
 import signal
+import threading
+import time
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor, ProcessPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any, Final, get_args
@@ -16,7 +19,7 @@ import torch
 
 from naslid_toolkit.cli.results import print_summary, say
 from naslid_toolkit.datasets import ImageTask
-from naslid_toolkit.errors import ConfigError, SearchCancelledError
+from naslid_toolkit.errors import ConfigError, NaslidError, SearchCancelledError
 from naslid_toolkit.partition.split import MODES
 from naslid_toolkit.progress import ProgressDisplay
 from naslid_toolkit.report import write_report
@@ -32,10 +35,12 @@ from naslid_toolkit.search.config import (
     read_preset,
     read_toml,
 )
+from naslid_toolkit.search.control import RunControl
 from naslid_toolkit.search.few_shot import few_shot_search
 from naslid_toolkit.search.launch import free_folder
 from naslid_toolkit.search.storage import RunStore
 
+_LOOK_EVERY: Final = 0.5  # seconds
 _SETTINGS: Final = ("space", "data", "criterion", "levels", "truth", "truth_column", "seed")
 
 
@@ -55,6 +60,14 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         default=1,
         metavar="N",
         help="processes to train, measure and score in (default: 1, this one)",
+    )
+    add(
+        "--threads",
+        type=int,
+        default=0,
+        metavar="N",
+        help="threads of a new run, with which every process of it computes, since they decide the "
+        "last digits (default: as many as torch takes); 1 is best with several workers",
     )
     add("--out", metavar="RUN", help="folder of the run (default: a new one below runs/)")
     add("--resume", action="store_true", help="continue the run in --out")
@@ -80,17 +93,16 @@ def add_setting_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _search(options: argparse.Namespace) -> int:
-    if options.resume and not options.out:
-        raise ConfigError("--resume needs --out, the folder of the run to continue")
+    _check(options)
     config = _search_config(options)
     out = Path(options.out) if options.out else free_folder(Path("runs"), "search-{:03d}")
     task = load_task(config)
     truth = load_truth(config)
-    if options.workers < 1:
-        raise ConfigError(f"--workers must be at least 1, got {options.workers}")
+    if options.threads:
+        torch.set_num_threads(options.threads)
     with (
         worker_processes(options.workers) as executor,
-        _cancellable() as cancelled,
+        _cancellable(RunControl(out)) as cancelled,
         ProgressDisplay(quiet=options.quiet, total_steps=_total_steps(config, task)) as show,
     ):
 
@@ -121,17 +133,42 @@ def _search(options: argparse.Namespace) -> int:
     return 0
 
 
+def _check(options: argparse.Namespace) -> None:
+    if options.resume and not options.out:
+        raise ConfigError("--resume needs --out, the folder of the run to continue")
+    if options.workers < 1:
+        raise ConfigError(f"--workers must be at least 1, got {options.workers}")
+    if options.threads < 0:
+        raise ConfigError(f"--threads must not be negative, got {options.threads}")
+    if options.threads and options.resume:
+        raise ConfigError("--threads is for a new run; one that is resumed has its own")
+
+
 @contextmanager
 def worker_processes(count: int) -> Iterator[Executor | None]:
-    """Give an executor of fresh processes with one thread each; None for a single worker."""
+    """Give an executor of fresh processes, which end with this one; None for a single worker."""
     if count == 1:
         yield None
         return
     fresh = multiprocessing.get_context("spawn")
+    # Threads of several processes that spin while they wait would slow each other many times.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     with ProcessPoolExecutor(
-        count, mp_context=fresh, initializer=torch.set_num_threads, initargs=(1,)
+        count, mp_context=fresh, initializer=_begin_worker, initargs=(os.getpid(),)
     ) as pool:
         yield pool
+
+
+def _begin_worker(parent: int) -> None:
+    """Leave Ctrl-C to the parent, and end when it has ended."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+
+
+def _end_with(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(_LOOK_EVERY)
+    os._exit(1)  # nobody waits for what this process does
 
 
 def _search_config(options: argparse.Namespace) -> RunConfig:
@@ -178,12 +215,17 @@ def _total_steps(config: RunConfig, task: ImageTask) -> int:
 
 
 @contextmanager
-def _cancellable() -> Iterator[Callable[[], bool]]:
-    """Note the first Ctrl-C instead of dying of it; a second one stops at once."""
+def _cancellable(control: RunControl) -> Iterator[Callable[[], bool]]:
+    """Note the first Ctrl-C instead of dying of it; a second one stops at once.
+
+    Workers, which this process only waits for, are asked through the folder of the run.
+    """
     pressed: list[int] = []
 
     def note(number: int, _frame: FrameType | None) -> None:
         pressed.append(number)
+        with suppress(NaslidError, OSError):  # there may be no folder yet
+            control.request("cancel")
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
     before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}

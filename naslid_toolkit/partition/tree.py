@@ -230,13 +230,30 @@ class SplitTree:
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> "SplitTree":
-        """Return the tree that :meth:`to_dict` wrote."""
-        return cls(
+        """Return the tree that :meth:`to_dict` wrote.
+
+        Raises
+        ------
+        SpaceError
+            If nodes are not called by their place, or do not hold what the splits make them hold.
+        """
+        tree = cls(
             name=data["name"],
             space=SearchSpace.from_dict(data["space"]),
             split=Split.from_dict(data["split"]) if data["split"] else None,
             children=tuple(cls.from_dict(child) for child in data["children"]),
         )
+        tree._check_children()
+        return tree
+
+    def _check_children(self) -> None:
+        names = [child.name for child in self.children]
+        if names != [f"{self.name}-{number}" for number in range(len(names))]:
+            raise SpaceError(f"the parts of node {self.name!r} are called {names}")
+        split = self.split
+        parts = () if split is None else self.space.split(split.edge, split.chosen.groups)
+        if tuple(child.space for child in self.children) != parts:
+            raise SpaceError(f"the parts of node {self.name!r} are not those of its split")
 
 
 def _unknown(count: int) -> Tensor:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import IO, Final, Literal
 
 from naslid_toolkit.errors import ConfigError, SearchCancelledError
-from naslid_toolkit.runtime import WORK_CLOCK
+from naslid_toolkit.runtime import UNFINISHED, WORK_CLOCK, open_regular
 
 Request = Literal["pause", "cancel"]
 REQUESTS: Final[tuple[Request, ...]] = ("pause", "cancel")
@@ -36,7 +36,7 @@ class RunControl:
         ConfigError
             If another process works on the run.
         """
-        with self._lock_file.open("a") as handle:
+        with open_regular(self._lock_file, "ab") as handle:
             for left in reversed(range(_LOCK_TRIES)):
                 if _locks(handle):
                     break
@@ -45,6 +45,8 @@ class RunControl:
                 time.sleep(_LOOK_EVERY)  # someone may only be looking, as is_running does
             for request in REQUESTS:
                 self.withdraw(request)
+            for left_over in self.folder.rglob(f".*{UNFINISHED}"):
+                left_over.unlink(missing_ok=True)  # of processes that were killed
             yield
 
     @property
@@ -52,7 +54,7 @@ class RunControl:
         """Whether some process works on the run at present."""
         if not self._lock_file.exists():
             return False
-        with self._lock_file.open() as handle:
+        with open_regular(self._lock_file, "rb") as handle:
             return not _locks(handle)
 
     @property
@@ -61,7 +63,7 @@ class RunControl:
 
     def request(self, what: Request) -> None:
         """Ask whoever works on the run to pause, or to end, at the next step."""
-        (self.folder / f".{what}").touch()
+        open_regular(self.folder / f".{what}", "ab").close()
 
     def withdraw(self, what: Request) -> None:
         """Take a request back; of one to pause, so that the work goes on."""
@@ -87,7 +89,7 @@ class RunControl:
             raise SearchCancelledError(f"the run in {self.folder} was asked to end")
 
 
-def _locks(handle: IO[str]) -> bool:
+def _locks(handle: IO[bytes]) -> bool:
     """Lock a file until it is closed; say whether nobody else had."""
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

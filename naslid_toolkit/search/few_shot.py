@@ -29,7 +29,9 @@ from naslid_toolkit.runtime import (
     ignore_event,
 )
 from naslid_toolkit.search.config import RunConfig, load_task
+from naslid_toolkit.search.creating import create_store
 from naslid_toolkit.search.evolution import evolve
+from naslid_toolkit.search.memory import RememberedScore
 from naslid_toolkit.search.result import FewShotRun, read_run
 from naslid_toolkit.search.reuse import FEW_SHOT, SINGLE, Chain, Donors
 from naslid_toolkit.search.steps import (
@@ -39,9 +41,10 @@ from naslid_toolkit.search.steps import (
     measure_task,
     resolve_device,
     score_task,
+    threads_of,
     train_task,
 )
-from naslid_toolkit.search.storage import RunStore
+from naslid_toolkit.search.storage import FEW_SHOT_SEARCH, RunStore
 from naslid_toolkit.space.architecture import Architecture
 from naslid_toolkit.space.nasbench201 import format_architecture, parse_architecture
 
@@ -150,12 +153,12 @@ def few_shot_search(
                 on_event=on_event,
             )
     given, task = task, load_task(config) if task is None else task
-    store = _open(out, config, task) if resume else RunStore.create(out, config, task=task.name)
+    store = _open(out, config, task) if resume else create_store(out, config, task=task)
     folders = tuple(Path(donor).resolve() for donor in donors)
     place = Place(store.folder.resolve(), device, given, folders)
     where = resolve_device(device)
     steps = Steps(store, config, task.to(where), where, Donors(folders), on_event)
-    with store.control.locked():
+    with store.control.locked(), threads_of(store):
         return _run(_Search(steps, place, executor), architectures)
 
 
@@ -164,10 +167,9 @@ def _open(out: str | Path, config: RunConfig, task: ImageTask) -> RunStore:
     store = RunStore.open(out)
     if store.config != config:
         raise ConfigError(f"the run in {out} has other settings; its own are in config.toml")
-    if store.environment.get("task") != task.name:
-        raise ConfigError(
-            f"the run in {out} is on {store.environment.get('task')!r}, not on {task.name!r}"
-        )
+    if store.search not in ({}, FEW_SHOT_SEARCH):
+        raise ConfigError(f"the run in {out} is of another kind: {store.search['method']} search")
+    store.check_images(task)
     return store
 
 
@@ -175,7 +177,7 @@ def _run(search: "_Search", architectures: Iterable[str] | None) -> FewShotRun:
     config, store = search.steps.config, search.steps.store
     if store.is_finished:
         return read_run(store)
-    sample = _sample(config, architectures)
+    sample = _kept_sample(store, config, architectures)
     tree = search.grow_tree()
     search.steps.donors.give_scores(store, tree)
     score = search.score_sample(FEW_SHOT, tree, sample)
@@ -193,6 +195,25 @@ def _run(search: "_Search", architectures: Iterable[str] | None) -> FewShotRun:
     columns["parameter_count"] = parameter_count(sample, skeleton)
     store.save_frame("scores.parquet", pd.DataFrame(columns))
     return read_run(store)
+
+
+def _kept_sample(
+    store: RunStore, config: RunConfig, architectures: Iterable[str] | None
+) -> tuple[Architecture, ...]:
+    """Return the architectures to score: those the run began with, if it has begun."""
+    kept = store.load_sample()
+    if kept is None or architectures is not None:
+        sample = _sample(config, architectures)
+        names = [format_architecture(architecture) for architecture in sample]
+        if kept is not None and names != kept:
+            raise ConfigError(
+                f"the run in {store.folder} began with other architectures; has the table of "
+                f"reference accuracies changed?"
+            )
+        if kept is None:
+            store.save_sample(names)
+        return sample
+    return tuple(parse_architecture(name) for name in kept)
 
 
 def _sample(config: RunConfig, architectures: Iterable[str] | None) -> tuple[Architecture, ...]:
@@ -243,24 +264,23 @@ class _Search:
         started = WORK_CLOCK.now()
         steps = self.steps
         settings = steps.config.split
-        evidence = steps.store.load_evidence(node.name)
-        if not evidence:
-            evidence = self.measure(node)
-            steps.store.save_evidence(node.name, evidence)
+        known = steps.store.load_evidence(node.name)
+        evidence = known or self.measure(node)
         similarity = SIMILARITIES[settings.similarity]
         split = split_by(evidence, similarity=similarity, grouping=settings.grouping)
+        event = SpaceSplit(
+            node=node.name,
+            edge=node.space.edge_name(split.edge),
+            groups=[list(group) for group in split.chosen.groups],
+            score=split.chosen.grouping.score,
+            seconds=WORK_CLOCK.now() - started,
+        )
+        if not known:
+            steps.store.record(event)  # first, so that a kill loses nothing of it
+            steps.store.save_evidence(node.name, evidence)
         tree = tree.with_split(node.name, split)
         steps.store.save_tree(tree)
-        chosen = split.chosen
-        steps.emit(
-            SpaceSplit(
-                node=node.name,
-                edge=node.space.edge_name(split.edge),
-                groups=[list(group) for group in chosen.groups],
-                score=chosen.grouping.score,
-                seconds=WORK_CLOCK.now() - started,
-            )
-        )
+        steps.tell(event)
         return tree
 
     def measure(self, node: SplitTree) -> tuple[EdgeEvidence, ...]:
@@ -286,7 +306,7 @@ class _Search:
         store = self.steps.store
         if self.executor is not None:
             self._score_shards(self.executor, method, tree, sample)
-        score = store.remembered(method, self.steps.score_of(tree, method))
+        score = RememberedScore.of(store, method, self.steps.score_of(tree, method))
         score_architectures(sample, score, task=f"scoring {method}", on_event=self.steps.emit)
         self.steps.emit(Scored(method, len(sample), WORK_CLOCK.now() - started))
         return score
@@ -319,8 +339,10 @@ class _Search:
             seed=steps.config.seed,
             on_event=steps.emit,
         )
+        event = SearchDone(history.best.architecture, history.best.score)
+        steps.store.record(event)
         steps.store.save_frame("history.parquet", history.to_frame())
-        steps.emit(SearchDone(history.best.architecture, history.best.score))
+        steps.tell(event)
 
 
 def finished(executor: Executor, work: Mapping[Any, tuple[Any, ...]]) -> Iterator[tuple[Any, Any]]:

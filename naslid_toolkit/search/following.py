@@ -1,6 +1,5 @@
 """A run followed from its folder, while it goes on or afterwards: stages, losses, scores."""
 
-import json
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,8 +7,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Final, Literal
 
-from naslid_toolkit.errors import DataError
 from naslid_toolkit.search.config import RunConfig
+from naslid_toolkit.search.journal import Mark
 from naslid_toolkit.search.reuse import FEW_SHOT, SINGLE
 from naslid_toolkit.search.storage import RunStore
 
@@ -116,7 +115,7 @@ class RunFollower:
         self.events = 0
         self._columns: dict[str, _Column] = {}
         self._epochs: dict[str, _Column] = {}
-        self._files: dict[str, int] = {}
+        self._marks: dict[str, Mark] = {}
         self.scores: dict[str, list[tuple[str, float]]] = {FEW_SHOT: [], SINGLE: []}
 
     def state(self) -> State:
@@ -152,20 +151,11 @@ class RunFollower:
 
     def _new_rows(self, name: str) -> Iterator[dict[str, Any]]:
         """Read the complete lines that were appended since the last time."""
-        path = self.store.folder / name
-        if not path.exists():
-            return
-        with path.open("rb") as handle:
-            handle.seek(self._files.get(name, 0))
-            text = handle.read()
-        text = text[: text.rfind(b"\n") + 1]
-        self._files[name] = self._files.get(name, 0) + len(text)
-        for line in text.splitlines():
-            try:
-                row = json.loads(line)
-            except ValueError as error:
-                raise DataError(f"a line of {path} is not JSON: {line[:60]!r}") from error
-            yield row
+        if name not in self._marks:
+            self.store.files.rows(name)  # says so if the run once wrote more
+        mark = self._marks.get(name, Mark())
+        rows, self._marks[name] = self.store.files.journal(name).read(mark)
+        yield from rows
 
     def at(self, events: int | None = None) -> RunProgress:
         """Return where the run stood after some number of events; now, by default."""
@@ -192,10 +182,10 @@ class RunFollower:
                 LossCurve(task, tuple(rows), tuple(row["loss"] for row in rows.values()))
                 for task, rows in epochs.items()
             ),
-            bests=tuple((row["evaluations"], row["best_score"]) for row in generations),
+            bests=tuple({row["evaluations"]: row["best_score"] for row in generations}.items()),
             best=best,
             best_score=best_score,
-            splits=tuple(_split_line(row) for row in done.get("SpaceSplit", ())),
+            splits=tuple({r["node"]: _split_line(r) for r in done.get("SpaceSplit", ())}.values()),
             scored=scored,
         )
 

@@ -1,7 +1,7 @@
 """Hierarchical splitting: the edges into one node are split together, the best part is kept."""
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -15,8 +15,9 @@ from naslid_toolkit.partition.grouping import ExhaustiveGrouping
 from naslid_toolkit.partition.similarity import SIMILARITIES
 from naslid_toolkit.runtime import Event, OnEvent, derive_seed, ignore_event
 from naslid_toolkit.search.config import RunConfig, load_task
+from naslid_toolkit.search.creating import create_store
 from naslid_toolkit.search.reuse import Donors
-from naslid_toolkit.search.steps import Steps, build_criterion, resolve_device
+from naslid_toolkit.search.steps import Steps, build_criterion, resolve_device, threads_of
 from naslid_toolkit.search.storage import RunStore
 from naslid_toolkit.space.architecture import live_edges
 from naslid_toolkit.space.nasbench201 import format_architecture
@@ -118,10 +119,16 @@ def hierarchical_search(
         raise ConfigError("sibling_epochs and samples must be at least 1")
     task = load_task(config) if task is None else task
     settings = replace(config, levels=0, single=False)
-    store = _store(Path(out), settings, task)
+    search = {
+        "method": "hierarchical",
+        "distillation": float(distillation),
+        "sibling_epochs": sibling_epochs,
+        "samples": samples,
+    }
+    store = _store(Path(out), settings, task, search)
     place = resolve_device(device)
     steps = Steps(store, settings, task.to(place), place, Donors(), on_event)
-    with store.control.locked():
+    with store.control.locked(), threads_of(store):
         return _Narrowing(steps, distillation, sibling_epochs, samples).run()
 
 
@@ -144,12 +151,15 @@ def hierarchies(space: SearchSpace) -> Iterator[tuple[int, tuple[int, ...]]]:
             yield node, edges
 
 
-def _store(out: Path, config: RunConfig, task: ImageTask) -> RunStore:
+def _store(out: Path, config: RunConfig, task: ImageTask, search: Mapping[str, Any]) -> RunStore:
     if not (out / "config.toml").exists():
-        return RunStore.create(out, config, task=task.name)
+        return create_store(out, config, task=task, search=search)
     store = RunStore.open(out)
-    if store.config != config or store.task != task.name:
-        raise ConfigError(f"the run in {out} has other settings or images")
+    if store.config != config:
+        raise ConfigError(f"the run in {out} has other settings; its own are in config.toml")
+    if store.search not in ({}, search):
+        raise ConfigError(f"the search in {out} is {store.search}, not {dict(search)}")
+    store.check_images(task)
     return store
 
 

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from naslid_toolkit.runtime import open_regular
 from naslid_toolkit.search.config import RunConfig, load_task
+from naslid_toolkit.search.creating import create_store
 from naslid_toolkit.search.storage import RunStore
 
 LOG: Final = "search.log"
@@ -47,7 +49,7 @@ def create_run(config: RunConfig, folder: str | Path) -> RunStore:
     DataError
         If the images of the settings cannot be read.
     """
-    return RunStore.create(folder, config, task=load_task(config).name)
+    return create_store(folder, config, task=load_task(config))
 
 
 def start_search(folder: str | Path, *, device: str = "auto", workers: int = 1) -> SearchProcess:
@@ -70,10 +72,11 @@ def start_search(folder: str | Path, *, device: str = "auto", workers: int = 1) 
         If it is not the folder of a run.
     """
     store = RunStore.open(folder)
-    command = [sys.executable, "-m", "naslid_toolkit", "search", "--resume", "--quiet"]
+    # -P: a file called naslid_toolkit.py in the notebook's folder is not what is meant
+    command = [sys.executable, "-P", "-m", "naslid_toolkit", "search", "--resume", "--quiet"]
     command += ["--out", str(store.folder.resolve()), "--device", device]
     command += ["--workers", str(workers)]
-    with (store.folder / LOG).open("wb") as log:
+    with open_regular(store.folder / LOG, "wb") as log:
         process = subprocess.Popen(  # noqa: S603 - our own command
             command,
             stdin=subprocess.DEVNULL,

@@ -8,7 +8,6 @@ import pandas as pd
 import torch
 
 from naslid_toolkit.datasets import ImageTask
-from naslid_toolkit.errors import DataError
 from naslid_toolkit.evaluation.benchmark import ReferenceTable
 from naslid_toolkit.lid.estimators import ESTIMATORS
 from naslid_toolkit.lid.profile import LayerDistances
@@ -80,15 +79,11 @@ class OpenRun:
 
         Raises
         ------
-        DataError
-            If they are not those the settings name.
+        ConfigError
+            If they are not those that the run was made with.
         """
         task = load_task(self.config)
-        if task.name != self.store.task:
-            raise DataError(
-                f"the run in {self.store.folder} is on {self.store.task!r}, its settings load "
-                f"{task.name!r}"
-            )
+        self.store.check_images(task)
         return task
 
     @cached_property

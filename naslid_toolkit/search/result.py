@@ -57,12 +57,16 @@ class FewShotRun:
         Raises
         ------
         SpaceError
-            If there is no such node, or it is a leaf.
+            If there is no such node, it is a leaf, or its edge was chosen by hand and never
+            measured.
         """
         split = self.tree.node(node).split
         if split is None:
             raise SpaceError(f"node {node!r} is a leaf, nothing was measured there")
-        return next(item for item in self.evidence[node] if item.edge == split.edge)
+        for item in self.evidence[node]:
+            if item.edge == split.edge:
+                return item
+        raise SpaceError(f"node {node!r} was split by hand on an edge that was never measured")
 
     def compare(self, reference: Mapping[str, float] | pd.Series) -> pd.DataFrame:
         """Compare the methods' rankings with reference accuracies in [0, 1].
@@ -120,17 +124,18 @@ def read_run(store: RunStore) -> FewShotRun:
         raise DataError(f"the run in {store.folder} is not finished; continue it with --resume")
     split = [node.name for node in tree.nodes() if node.split is not None]
     events = store.events()
-    splits = events[events["event"] == "SpaceSplit"].drop_duplicates("node", keep="last")
+    # Of a split that a kill made the run repeat, the time that had the measuring in it counts.
+    splits = events[events["event"] == "SpaceSplit"].groupby("node")["seconds"].max()
     rows = [{str(k): v for k, v in row.items()} for row in history.to_dict("records")]
     return FewShotRun(
         config=store.config,
-        task=str(store.environment.get("task", "")),
+        task=store.task,
         tree=tree,
         evidence={name: store.load_evidence(name) for name in split},
         scores=scores,
         history=SearchHistory(tuple(Evaluated(**row) for row in rows)),
         costs=_training_costs(events),
-        split_seconds=float(splits["seconds"].sum()),
+        split_seconds=float(splits.sum()),
     )
 
 

@@ -9,8 +9,9 @@ from typing import Any
 
 from naslid_toolkit.errors import ConfigError
 from naslid_toolkit.partition.tree import SplitTree
-from naslid_toolkit.runtime import read_json_lines
 from naslid_toolkit.search.config import RunConfig
+from naslid_toolkit.search.creating import building_store
+from naslid_toolkit.search.environment import same_images
 from naslid_toolkit.search.storage import RunStore
 from naslid_toolkit.space.nasbench201 import parse_architecture
 from naslid_toolkit.space.search_space import SearchSpace
@@ -79,7 +80,7 @@ class Donors:
         """
         wanted = content_key(store.config, store.task, chain)
         for donor, theirs, node, key in self._supernets():
-            if key == wanted and donor.folder != store.folder:
+            if key == wanted and _computes_alike(donor, store):
                 store.copy_weights(donor, node, name)
                 return [_renamed(event, node, name) for event in theirs if _is_of(event, node)]
         return []
@@ -93,7 +94,7 @@ class Donors:
         known = store.load_scores(FEW_SHOT)
         found: dict[str, float] = {}
         for donor, _, node, key in self._supernets():
-            if key not in own or node == SINGLE or donor.folder == store.folder:
+            if key not in own or node == SINGLE or not _computes_alike(donor, store):
                 continue
             if donor.config.score != store.config.score:
                 continue
@@ -113,7 +114,7 @@ class Donors:
                 continue
             store = RunStore.open(folder)
             config, task, tree = store.config, store.task, store.load_tree()
-            events = read_json_lines(folder / "events.jsonl")
+            events = store.event_rows()
             chains: dict[str, Chain | None] = {n.name: tree.chain(n.name) for n in tree.nodes()}
             for name, chain in {**chains, SINGLE: None}.items():
                 if store.has_weights(name):
@@ -153,8 +154,19 @@ def derive_run(source: str | Path, tree: SplitTree, out: str | Path) -> RunStore
             f"the tree has {deepest} levels, the run's settings {config.levels}; a leaf cannot "
             f"be split further"
         )
-    store = RunStore.create(out, config, task=old.task)
+    kept = {"task", "images", "search", "threads"}
+    about = {name: value for name, value in old.environment.items() if name in kept}
+    with building_store(out, config, {**about, "derived": True}) as store:
+        _fill(store, old, tree)
+    return RunStore.open(out)
+
+
+def _fill(store: RunStore, old: RunStore, tree: SplitTree) -> None:
+    """Put a tree into a new run, and all of another run that still holds."""
     store.save_tree(tree)
+    sample = old.load_sample()
+    if sample is not None:
+        store.save_sample(sample)
     donors = Donors((old.folder,))
     chains: dict[str, Chain | None] = {node.name: tree.chain(node.name) for node in tree.nodes()}
     for name, chain in {**chains, SINGLE: None}.items():
@@ -168,7 +180,14 @@ def derive_run(source: str | Path, tree: SplitTree, out: str | Path) -> RunStore
         theirs = measured.get(tree.chain(node.name))
         if node.split is not None and theirs is not None:
             store.copy_evidence(old, theirs, node.name)
-    return store
+
+
+def _computes_alike(donor: RunStore, store: RunStore) -> bool:
+    """Whether another run has the same images and rounds as this one does."""
+    theirs, own = donor.environment, store.environment
+    if donor.folder == store.folder or theirs["threads"] != own["threads"]:
+        return False
+    return "images" not in theirs or same_images(theirs["images"], own.get("images", ()))
 
 
 def _is_of(event: dict[str, Any], node: str) -> bool:

@@ -1,6 +1,7 @@
 """The steps of a search, each a task of its own: train a supernet, measure edges, score."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -22,13 +23,14 @@ from naslid_toolkit.partition.gradients import GradientCriterion
 from naslid_toolkit.partition.tree import SplitTree
 from naslid_toolkit.runtime import WORK_CLOCK, Event, OnEvent, WorkDone, derive_seed, ignore_event
 from naslid_toolkit.search.config import RunConfig, load_task
+from naslid_toolkit.search.memory import StoredCheckpoint
 from naslid_toolkit.search.reuse import SINGLE, Chain, Donors
-from naslid_toolkit.search.storage import RunStore, StoredCheckpoint
+from naslid_toolkit.search.storage import RunStore
 from naslid_toolkit.space.nasbench201 import parse_architecture
 from naslid_toolkit.space.search_space import SearchSpace
 from naslid_toolkit.supernet.decomposed import DecomposedSupernet
 from naslid_toolkit.supernet.network import Supernet
-from naslid_toolkit.supernet.training import named_snapshots, snapshots_in, train
+from naslid_toolkit.supernet.training import EpochDone, named_snapshots, snapshots_in, train
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,13 +74,27 @@ class Place:
         """Open the run."""
         store = RunStore.open(self.folder)
         place = resolve_device(self.device)
-        task = _configured(store.config) if self.task is None else self.task
+        task = _configured(store) if self.task is None else self.task
+        torch.set_num_threads(store.threads)  # in a worker; here it is what it is already
         return Steps(store, store.config, task.to(place), place, Donors(self.donors), on_event)
 
 
 @lru_cache(maxsize=1)
-def _configured(config: RunConfig) -> ImageTask:
-    return load_task(config)
+def _configured(store: RunStore) -> ImageTask:
+    task = load_task(store.config)
+    store.check_images(task)
+    return task
+
+
+@contextmanager
+def threads_of(store: RunStore) -> Iterator[None]:
+    """Compute with the run's number of threads, on which the rounding of its numbers depends."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(store.threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def resolve_device(device: str) -> torch.device:
@@ -117,8 +133,12 @@ class Steps:
         SearchCancelledError
             If the run is asked to end.
         """
-        if not isinstance(event, WorkDone):
+        if not isinstance(event, WorkDone | EpochDone):  # an epoch is stored with its weights
             self.store.record(event)
+        self.tell(event)
+
+    def tell(self, event: Event) -> None:
+        """Pass an event on that is stored; obey what is asked."""
         self.on_event(event)
         self.store.control.obey()
 
@@ -166,14 +186,15 @@ class Steps:
         level = 0 if chain is None else len(chain) - 1
         first, last = (0, config.total_epochs) if chain is None else config.epochs_of(level)
         steps = config.training.steps_per_epoch(self.task.train) * (last - first)
+        checkpoint = StoredCheckpoint(self.store, name)
         if self.store.has_weights(name) or self._taken_over(name, chain):
+            checkpoint.drop()  # a kill may have come before
             self.emit(WorkDone(f"training {name}", steps, steps, "steps"))
             return
         space = config.search_space() if chain is None else chain[-1]
         inherits = level > 0
         parent = name.rpartition("-")[0]
         network = self.trained(parent, space) if inherits else self.supernet(space)
-        checkpoint = StoredCheckpoint(self.store, name)
         started = WORK_CLOCK.now()
         history = train(
             network,

@@ -1,76 +1,51 @@
 """One folder for each run: everything a search has found, safe from kills, without pickle."""
 
 import json
-import os
-import platform
 import shutil
-import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import pandas as pd
 import pyarrow as pa
-import tomli_w
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from naslid_toolkit.datasets import ImageTask
 from naslid_toolkit.errors import ConfigError, DataError, NaslidError
-from naslid_toolkit.evaluation.scores import Score, scores_of
 from naslid_toolkit.partition.evidence import EdgeEvidence
 from naslid_toolkit.partition.store import NeighbourStore
 from naslid_toolkit.partition.tree import SplitTree
-from naslid_toolkit.runtime import Event, append_json_line, read_json_lines, replacing
+from naslid_toolkit.runtime import Event
 from naslid_toolkit.search.config import RunConfig
 from naslid_toolkit.search.control import RunControl
-from naslid_toolkit.space.architecture import Architecture
-from naslid_toolkit.space.nasbench201 import format_architecture
+from naslid_toolkit.search.environment import image_fingerprint, same_images
+from naslid_toolkit.search.files import MANIFEST, RunFiles
 
 TrainingEvent = TypeVar("TrainingEvent", bound=Event)
-FORMAT: Final = 1
-_PACKAGES: Final = ("naslid-toolkit", "torch", "numpy", "pandas", "scipy", "safetensors")
+FORMAT: Final = 2
+UNLISTED: Final = 1  # the format before files were listed with their hashes
+EVENTS: Final = "events.jsonl"
+FEW_SHOT_SEARCH: Final[Mapping[str, Any]] = {"method": "few-shot"}
 
 
 @dataclass(frozen=True, slots=True)
 class RunStore:
     """The folder of a run.
 
-    ``config.toml``, ``environment.json``, ``events.jsonl``, ``tree.json``,
+    ``config.toml``, ``environment.json``, ``events.jsonl``, ``tree.json``, ``sample.json``,
     ``profiles/NODE.parquet``, ``distances/NODE.safetensors``,
     ``evaluations/METHOD.jsonl``, ``scores.parquet``, ``history.parquet``,
-    ``weights/NODE.safetensors``. Files appear complete or not at all.
+    ``weights/NODE.safetensors``, and ``manifest.jsonl`` with the hash of each. Files appear
+    complete or not at all, and what is read is what was written
+    (:class:`~naslid_toolkit.search.files.RunFiles`).
     """
 
     folder: Path
-
-    @classmethod
-    def create(cls, folder: str | Path, config: RunConfig, *, task: str) -> "RunStore":
-        """Start the folder of a new run.
-
-        Raises
-        ------
-        ConfigError
-            If the folder holds anything already; nothing is overwritten.
-        """
-        folder = Path(folder)
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise ConfigError(
-                f"{folder} is not empty and is left as it is; choose another folder, "
-                f"or continue the run in it with --resume"
-            )
-        made = not folder.exists()
-        staging = folder.with_name(f".{folder.name}.{os.getpid()}.tmp") if made else folder
-        store = cls(staging)
-        store._write_json("environment.json", {**_environment(), "task": task})
-        store._write_text("config.toml", tomli_w.dumps(config.to_dict()))
-        if made:
-            staging.replace(folder)  # the folder appears as a whole run, or not at all
-        return cls(folder)
+    listed: bool = True
 
     @classmethod
     def open(cls, folder: str | Path) -> "RunStore":
@@ -79,30 +54,65 @@ class RunStore:
         Raises
         ------
         DataError
-            If it is not the folder of a run, or of a later format than this version reads.
+            If it is not the folder of a run, its settings are damaged, or it is of a later
+            format than this version reads.
         """
-        store = cls(Path(folder))
+        store = cls(Path(folder), listed=(Path(folder) / MANIFEST).exists())
         if not (store.folder / "config.toml").is_file():
             raise DataError(f"{folder} is not the folder of a run: it has no config.toml")
         found = store.environment.get("format")
-        if found != FORMAT:
+        if found not in {UNLISTED, FORMAT}:
             raise DataError(f"{folder} has format {found}, this version reads format {FORMAT}")
+        if store.listed != (found == FORMAT):
+            raise DataError(f"{folder} has lost its {MANIFEST}, so its files cannot be checked")
+        store.files.checked("config.toml")
         return store
+
+    @property
+    def files(self) -> RunFiles:
+        """The files of the run by name, checked when they are read."""
+        return RunFiles(self.folder, self.listed)
 
     @property
     def config(self) -> RunConfig:
         """The settings of the run."""
-        return RunConfig.from_toml(self.folder / "config.toml")
+        return RunConfig.from_toml(self.files.checked("config.toml"))
 
     @property
     def environment(self) -> dict[str, Any]:
-        """Versions, platform, commit, and the name of the image task."""
-        return self._read_json("environment.json")
+        """Versions, platform, threads, commit, and what is known of the images."""
+        return self.read_json("environment.json")
 
     @property
     def task(self) -> str:
         """Name of the image task."""
         return str(self.environment.get("task", ""))
+
+    @property
+    def search(self) -> dict[str, Any]:
+        """The method of the run and the method's own settings; empty where it is not known."""
+        return dict(self.environment.get("search", {}))
+
+    @property
+    def threads(self) -> int:
+        """The number of threads the run computes with, on which the last digits depend."""
+        return int(self.environment["threads"])
+
+    def check_images(self, task: ImageTask) -> None:
+        """Check that images are those of the run.
+
+        Raises
+        ------
+        ConfigError
+            If they are not.
+        """
+        known = self.environment
+        if known.get("task") != task.name:
+            raise ConfigError(f"the run in {self.folder} is on {self.task!r}, not on {task.name!r}")
+        if "images" in known and not same_images(known["images"], image_fingerprint(task)):
+            raise ConfigError(
+                f"the run in {self.folder} was begun with other images of the name {task.name!r}"
+            )
 
     @property
     def is_finished(self) -> bool:
@@ -122,7 +132,7 @@ class RunStore:
 
     def record_data(self, event: Mapping[str, Any]) -> None:
         """Append an event that is JSON data already."""
-        append_json_line(self.folder / "events.jsonl", event)
+        self.files.append(EVENTS, event)
 
     def last_event(self, kind: type[TrainingEvent], node: str) -> TrainingEvent:
         """Return the last event of a kind that a node had.
@@ -132,28 +142,51 @@ class RunStore:
         DataError
             If there is none.
         """
-        for data in reversed(read_json_lines(self.folder / "events.jsonl")):
+        for data in reversed(self.event_rows()):
             if data["event"] == kind.__name__ and data.get("node") == node:
                 return kind(**{name: value for name, value in data.items() if name != "event"})
         raise DataError(f"the run in {self.folder} has no {kind.__name__} of {node!r}")
 
     def events(self) -> pd.DataFrame:
         """Return all recorded events, one a row; columns are the fields of all kinds."""
-        return pd.DataFrame(read_json_lines(self.folder / "events.jsonl"))
+        return pd.DataFrame(self.event_rows())
+
+    def event_rows(self) -> list[dict[str, Any]]:
+        """Return all recorded events as JSON data."""
+        return self.files.rows(EVENTS)
 
     # -- split tree and evidence ----------------------------------------------------------
 
     def save_tree(self, tree: SplitTree) -> None:
         """Write the split tree."""
-        self._write_json("tree.json", {"format": FORMAT, **tree.to_dict()})
+        self.write_json("tree.json", {"format": FORMAT, **tree.to_dict()})
 
     def load_tree(self) -> SplitTree:
         """Return the split tree; that of the unsplit space if there is none yet."""
-        if not (self.folder / "tree.json").exists():
+        if not self.files.exists("tree.json"):
             return SplitTree.root(self.config.search_space())
-        data = self._read_json("tree.json")
+        data = self.read_json("tree.json")
+        if data.get("format") not in {UNLISTED, FORMAT}:
+            raise DataError(
+                f"{self.folder / 'tree.json'} has format {data.get('format')}, this version "
+                f"reads format {FORMAT}"
+            )
         with self._damaged("tree.json", "a split tree"):
-            return SplitTree.from_dict(data)
+            tree = SplitTree.from_dict(data)
+        if tree.name != SplitTree.root(tree.space).name:
+            raise DataError(f"{self.folder / 'tree.json'} has a root called {tree.name!r}")
+        return tree
+
+    def save_sample(self, names: Sequence[str]) -> None:
+        """Write the architectures that are scored."""
+        self.write_json("sample.json", {"architectures": list(names)})
+
+    def load_sample(self) -> list[str] | None:
+        """Return the architectures that are scored; None if they are not chosen yet."""
+        if not self.files.exists("sample.json"):
+            return None
+        with self._damaged("sample.json", "a list of architectures"):
+            return [str(name) for name in self.read_json("sample.json")["architectures"]]
 
     def save_evidence(self, node: str, evidence: tuple[EdgeEvidence, ...]) -> None:
         """Write what was measured at a node of the tree."""
@@ -170,7 +203,7 @@ class RunStore:
 
     def save_neighbours(self, node: str, kept: NeighbourStore) -> None:
         """Write the distances behind the split of a node."""
-        with replacing(self.folder / "distances" / f"{node}.safetensors") as temporary:
+        with self.files.writing(f"distances/{node}.safetensors") as temporary:
             save_file(kept.tensors(), temporary, metadata={"store": kept.description()})
 
     def join_neighbours(self, node: str, parts: Sequence[str]) -> None:
@@ -180,7 +213,7 @@ class RunStore:
         if found:
             self.save_neighbours(node, NeighbourStore.joined(found))
         for part in parts:
-            (self.folder / "distances" / f"{part}.safetensors").unlink(missing_ok=True)
+            self.files.remove(f"distances/{part}.safetensors")
 
     def load_neighbours(self, node: str) -> NeighbourStore | None:
         """Return the distances behind the split of a node; None if they were not kept.
@@ -191,18 +224,19 @@ class RunStore:
             If the file is damaged.
         """
         name = f"distances/{node}.safetensors"
-        if not (self.folder / name).exists():
+        if not self.files.exists(name):
             return None
+        path = self.files.checked(name)
         with self._damaged(name, "neighbour distances"):
-            with safe_open(self.folder / name, framework="pt") as handle:
+            with safe_open(path, framework="pt") as handle:
                 description = (handle.metadata() or {})["store"]
-            return NeighbourStore.restored(load_file(self.folder / name), description)
+            return NeighbourStore.restored(load_file(path), description)
 
     # -- tables ---------------------------------------------------------------------------
 
     def save_frame(self, name: str, frame: pd.DataFrame) -> None:
         """Write a table to a Parquet file of that name."""
-        with replacing(self.folder / name) as temporary:
+        with self.files.writing(name) as temporary:
             frame.to_parquet(temporary)
 
     def load_frame(self, name: str) -> pd.DataFrame | None:
@@ -213,9 +247,9 @@ class RunStore:
         DataError
             If the file is damaged.
         """
-        path = self.folder / name
-        if not path.exists():
+        if not self.files.exists(name):
             return None
+        path = self.files.checked(name)
         with self._damaged(name, "a Parquet table"):
             return pd.read_parquet(path)
 
@@ -223,31 +257,25 @@ class RunStore:
         """Return the scores of a method that are known, by architecture string."""
         name = f"evaluations/{method}.jsonl"
         with self._damaged(name, "scores"):
-            rows = read_json_lines(self.folder / name)
+            rows = self.files.rows(name)
             return {row["architecture"]: float(row["score"]) for row in rows}
 
     def keep_scores(self, method: str, scores: Mapping[str, float]) -> None:
         """Append scores of a method to ``evaluations/METHOD.jsonl``."""
-        path = self.folder / "evaluations" / f"{method}.jsonl"
-        path.parent.mkdir(exist_ok=True)
         for name, score in scores.items():
-            append_json_line(path, {"architecture": name, "score": score})
-
-    def remembered(self, method: str, score: Score) -> Score:
-        """Return the same score, with every value kept."""
-        return _RememberedScore(self, method, score, self.load_scores(method))
+            self.files.append(f"evaluations/{method}.jsonl", {"architecture": name, "score": score})
 
     # -- weights --------------------------------------------------------------------------
 
     def save_weights(self, node: str, tensors: Mapping[str, Tensor]) -> None:
         """Write tensors by name."""
         plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-        with replacing(self.folder / "weights" / f"{node}.safetensors") as temporary:
+        with self.files.writing(f"weights/{node}.safetensors") as temporary:
             save_file(plain, temporary)
 
     def has_weights(self, node: str) -> bool:
         """Whether the trained weights of a node are there."""
-        return (self.folder / "weights" / f"{node}.safetensors").exists()
+        return self.files.exists(f"weights/{node}.safetensors")
 
     def copy_weights(self, other: "RunStore", node: str, name: str) -> None:
         """Take over the weights of a node of another run under a new name."""
@@ -256,12 +284,12 @@ class RunStore:
     def copy_evidence(self, other: "RunStore", node: str, name: str) -> None:
         """Take over what another run measured at a node, and its distances, if it kept them."""
         for kind, suffix in (("profiles", "parquet"), ("distances", "safetensors")):
-            if (other.folder / kind / f"{node}.{suffix}").exists():
+            if other.files.exists(f"{kind}/{node}.{suffix}"):
                 self._copy(other, f"{kind}/{node}.{suffix}", f"{kind}/{name}.{suffix}")
 
     def _copy(self, other: "RunStore", source: str, target: str) -> None:
-        with replacing(self.folder / target) as temporary:
-            shutil.copyfile(other.folder / source, temporary)
+        with self.files.writing(target) as temporary:
+            shutil.copyfile(other.files.checked(source), temporary)
 
     def load_weights(self, node: str) -> dict[str, Tensor] | None:
         """Return the tensors of that name, or None.
@@ -271,29 +299,39 @@ class RunStore:
         DataError
             If the file is damaged.
         """
-        path = self.folder / "weights" / f"{node}.safetensors"
-        if not path.exists():
+        name = f"weights/{node}.safetensors"
+        if not self.files.exists(name):
             return None
-        with self._damaged(f"weights/{node}.safetensors", "tensors"):
+        path = self.files.checked(name)
+        with self._damaged(name, "tensors"):
             return load_file(path)
 
     def drop_weights(self, node: str) -> None:
         """Delete the tensors of that name, if there are any."""
-        (self.folder / "weights" / f"{node}.safetensors").unlink(missing_ok=True)
+        self.files.remove(f"weights/{node}.safetensors")
 
     # -- files ----------------------------------------------------------------------------
 
-    def _write_text(self, name: str, text: str) -> None:
-        with replacing(self.folder / name) as temporary:
+    def write_text(self, name: str, text: str) -> None:
+        """Write a file of text."""
+        with self.files.writing(name) as temporary:
             temporary.write_text(text, encoding="utf-8")
 
-    def _write_json(self, name: str, data: Mapping[str, Any]) -> None:
-        self._write_text(name, json.dumps(data, indent=1, allow_nan=False))
+    def write_json(self, name: str, data: Mapping[str, Any]) -> None:
+        """Write a JSON object."""
+        self.write_text(name, json.dumps(data, indent=1, allow_nan=False))
 
-    def _read_json(self, name: str) -> dict[str, Any]:
+    def read_json(self, name: str) -> dict[str, Any]:
+        """Return a JSON object.
+
+        Raises
+        ------
+        DataError
+            If the file is missing or damaged.
+        """
+        path = self.files.checked(name)
         with self._damaged(name, "a JSON object"):
-            data = json.loads((self.folder / name).read_text(encoding="utf-8"))
-            return dict(data)
+            return dict(json.loads(path.read_text(encoding="utf-8")))
 
     @contextmanager
     def _damaged(self, name: str, expected: str) -> Iterator[None]:
@@ -315,81 +353,3 @@ class RunStore:
             raise DataError(
                 f"{self.folder / name} is missing or damaged; expected {expected}"
             ) from error
-
-
-@dataclass(frozen=True, slots=True)
-class _RememberedScore:
-    """A score whose values are kept in a run's folder."""
-
-    store: RunStore
-    method: str
-    score: Score
-    known: dict[str, float]
-
-    def __call__(self, architecture: Architecture) -> float:
-        return self.many([architecture])[0]
-
-    def many(self, architectures: Sequence[Architecture]) -> list[float]:
-        names = [format_architecture(architecture) for architecture in architectures]
-        new = {n: a for n, a in zip(names, architectures, strict=True) if n not in self.known}
-        if new:
-            found = dict(zip(new, scores_of(self.score, list(new.values())), strict=True))
-            self.known.update(found)
-            self.store.keep_scores(self.method, found)
-        return [self.known[name] for name in names]
-
-
-@dataclass(frozen=True, slots=True)
-class StoredCheckpoint:
-    """The state of an unfinished training, kept in a run's folder."""
-
-    store: RunStore
-    node: str
-
-    def load(self) -> Mapping[str, Tensor] | None:
-        """Return the tensors saved last, or None."""
-        return self.store.load_weights(f"{self.node}.unfinished")
-
-    def save(self, tensors: Mapping[str, Tensor], /) -> None:
-        """Keep these tensors instead of the ones before."""
-        self.store.save_weights(f"{self.node}.unfinished", tensors)
-
-    def drop(self) -> None:
-        """Forget the state: the training is finished."""
-        self.store.drop_weights(f"{self.node}.unfinished")
-
-
-def _environment() -> dict[str, Any]:
-    """Collect what a reader needs to repeat the run."""
-    return {
-        "format": FORMAT,
-        "python": platform.python_version(),
-        "platform": f"{platform.system()} {platform.machine()}",
-        "threads": torch.get_num_threads(),
-        "cuda": torch.version.cuda or "",
-        "packages": {name: _version(name) for name in _PACKAGES},
-        "commit": _commit(),
-    }
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "not installed"
-
-
-def _commit() -> str:
-    """Return the commit of the toolkit's own checkout, or an empty string."""
-    folder = Path(__file__).parent
-    try:
-        done = subprocess.run(  # noqa: S603 - a fixed command
-            ["git", "-C", str(folder), "rev-parse", "HEAD"],  # noqa: S607
-            capture_output=True,
-            text=True,
-            timeout=10,
-            check=False,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return ""
-    return done.stdout.strip()

@@ -161,8 +161,8 @@ class Checkpoint(Protocol):
         """Return the tensors saved last, or None."""
         ...  # pragma: no cover
 
-    def save(self, tensors: Mapping[str, Tensor], /) -> None:
-        """Keep these tensors instead of the ones before."""
+    def save(self, tensors: Mapping[str, Tensor], event: Event, /) -> None:
+        """Keep these tensors instead of the ones before, and the event of which they come."""
         ...  # pragma: no cover
 
 
@@ -234,10 +234,11 @@ def train(
                 done = (epoch - first_epoch) * steps + step + 1
                 on_event(WorkDone(task, done, total, "steps"))
         losses.append(float(torch.stack(batch_losses).mean()))
-        if checkpoint is not None:
-            checkpoint.save(_state(supernet, optimiser, losses) | named_snapshots(earlier))
         rate = config.rate_at(float(epoch + 1))
-        on_event(EpochDone(task, epoch + 1, losses[-1], rate, WORK_CLOCK.now() - started))
+        event = EpochDone(task, epoch + 1, losses[-1], rate, WORK_CLOCK.now() - started)
+        if checkpoint is not None:
+            checkpoint.save(_state(supernet, optimiser, losses) | named_snapshots(earlier), event)
+        on_event(event)
     return TrainingHistory(tuple(losses), steps * len(losses), tuple(earlier))
 
 

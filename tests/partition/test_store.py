@@ -2,6 +2,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from naslid_toolkit.datasets import load_digits
 from naslid_toolkit.errors import ConfigError, DataError, ShapeError, SpaceError
 from naslid_toolkit.lid.distances import Distances
 from naslid_toolkit.lid.estimators import ESTIMATORS
@@ -13,8 +14,8 @@ from naslid_toolkit.partition.split import split_by
 from naslid_toolkit.partition.stability import split_stability
 from naslid_toolkit.partition.store import MeasuredEdge, NeighbourStore
 from naslid_toolkit.search.config import RunConfig
+from naslid_toolkit.search.creating import create_store
 from naslid_toolkit.search.result import load_neighbours
-from naslid_toolkit.search.storage import RunStore
 
 
 @pytest.fixture
@@ -130,7 +131,7 @@ def test_a_run_keeps_its_distances(tiny_folder):
 
 
 def test_a_damaged_file_is_named(tmp_path, store):
-    run = RunStore.create(tmp_path / "run", RunConfig.preset("tiny"), task="digits")
+    run = create_store(tmp_path / "run", RunConfig.preset("tiny"), task=load_digits())
     run.save_neighbours("root", store)
     path = run.folder / "distances" / "root.safetensors"
 

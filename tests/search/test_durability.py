@@ -14,6 +14,7 @@ from naslid_toolkit.errors import DataError
 from naslid_toolkit.evaluation.benchmark import digits_truth_path, load_reference
 from naslid_toolkit.evaluation.ranking import tau_b
 from naslid_toolkit.search.config import RunConfig, merged
+from naslid_toolkit.search.creating import create_store
 from naslid_toolkit.search.few_shot import few_shot_search
 from naslid_toolkit.search.result import load_run
 from naslid_toolkit.search.storage import RunStore
@@ -30,6 +31,7 @@ torch.set_num_threads(1)
 from naslid_toolkit.datasets import load_digits
 from naslid_toolkit.search import steps, result, storage
 from naslid_toolkit.search.config import RunConfig
+from naslid_toolkit.search.creating import create_store
 from naslid_toolkit.search.few_shot import few_shot_search
 
 settings, folder, *moments = sys.argv[1:]
@@ -65,7 +67,9 @@ def config() -> RunConfig:
 
 
 def test_runs_killed_at_random_moments_end_with_the_same_numbers(config, tmp_path):
-    settings = RunStore.create(tmp_path / "settings", config, task="x").folder / "config.toml"
+    settings = (
+        create_store(tmp_path / "settings", config, task=load_digits()).folder / "config.toml"
+    )
     draw = random.Random(0)
     moments = [str(draw.random()) for _ in range(KILLS)]
 

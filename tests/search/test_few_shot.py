@@ -15,6 +15,7 @@ from naslid_toolkit.evaluation.scores import LeafScore
 from naslid_toolkit.partition.split import split_by
 from naslid_toolkit.runtime import WorkDone, ignore_event
 from naslid_toolkit.search.config import RunConfig, merged, mode_settings
+from naslid_toolkit.search.creating import create_store
 from naslid_toolkit.search.few_shot import few_shot_search
 from naslid_toolkit.search.result import load_run
 from naslid_toolkit.search.reuse import Donors
@@ -22,11 +23,13 @@ from naslid_toolkit.search.steps import Steps, resolve_device
 from naslid_toolkit.search.storage import RunStore
 from naslid_toolkit.space.nasbench201 import parse_architecture
 from naslid_toolkit.supernet.network import Supernet
+from tests.search.folders import unlisted_copy
 
 KILLER = """
 import os, signal, sys, torch
 from naslid_toolkit.datasets import load_digits
 from naslid_toolkit.search.config import RunConfig
+from naslid_toolkit.search.creating import create_store
 from naslid_toolkit.search.few_shot import few_shot_search
 
 torch.set_num_threads(1)
@@ -222,7 +225,7 @@ def test_a_run_may_start_in_a_new_or_an_empty_folder(tmp_path, monkeypatch, conf
     if name == ".":
         (tmp_path / "here" / "empty").rmdir()
 
-    RunStore.create(name, config, task="images")
+    create_store(name, config, task=load_digits())
 
     assert RunStore.open(name).config == config
     assert not list(tmp_path.rglob("*.tmp"))
@@ -252,9 +255,7 @@ def test_an_unknown_device_is_refused():
 
 @pytest.fixture
 def damaged(whole, tmp_path):
-    folder = tmp_path / "damaged"
-    shutil.copytree(whole, folder)
-    return folder
+    return unlisted_copy(whole, tmp_path / "damaged")
 
 
 @pytest.mark.parametrize(
@@ -296,7 +297,7 @@ def test_a_later_format_is_refused(damaged):
     data = json.loads((damaged / "environment.json").read_text())
     (damaged / "environment.json").write_text(json.dumps({**data, "format": 99}))
 
-    with pytest.raises(DataError, match="has format 99, this version reads format 1"):
+    with pytest.raises(DataError, match="has format 99, this version reads format 2"):
         load_run(damaged)
 
 

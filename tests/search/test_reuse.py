@@ -4,9 +4,11 @@ import shutil
 import pandas as pd
 import pytest
 
+from naslid_toolkit.datasets import load_digits
 from naslid_toolkit.errors import ConfigError, SpaceError
 from naslid_toolkit.partition.tree import SplitTree
 from naslid_toolkit.search.config import RunConfig, merged
+from naslid_toolkit.search.creating import create_store
 from naslid_toolkit.search.few_shot import few_shot_search
 from naslid_toolkit.search.result import load_run
 from naslid_toolkit.search.reuse import Donors, content_key, derive_run
@@ -69,7 +71,7 @@ def test_a_tree_by_hand_gives_what_training_it_from_nothing_gives(trained, confi
 
     derive_run(trained, changed, tmp_path / "derived")
     few_shot_search(config, out=tmp_path / "derived", resume=True)
-    fresh = RunStore.create(tmp_path / "fresh", config, task=RunStore.open(trained).task)
+    fresh = create_store(tmp_path / "fresh", config, task=load_digits())
     fresh.save_tree(changed)
     few_shot_search(config, out=tmp_path / "fresh", resume=True)
 
@@ -187,7 +189,7 @@ def test_a_tree_that_is_too_deep_is_refused(trained, tmp_path):
 def test_nothing_is_taken_from_other_images(trained, config, tmp_path, digits):
     copy = tmp_path / "copy"
     shutil.copytree(trained, copy)
-    store = RunStore.create(tmp_path / "run", config, task=digits.name)
+    store = create_store(tmp_path / "run", config, task=digits)
 
     given = Donors((copy, tmp_path / "nowhere")).give_weights(
         store, "root", (config.search_space(),)

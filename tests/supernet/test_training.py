@@ -31,7 +31,7 @@ class Memory:
     def load(self):
         return self.tensors
 
-    def save(self, tensors):
+    def save(self, tensors, event):
         self.tensors = {name: value.clone() for name, value in tensors.items()}
         self.left -= 1
         if not self.left:

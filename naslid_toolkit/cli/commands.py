@@ -8,6 +8,7 @@ from typing import NoReturn
 
 import naslid_toolkit
 from naslid_toolkit.cli import (
+    check,
     compare,
     cost,
     evaluate,
@@ -26,6 +27,7 @@ _COMMANDS = (
     ("compare", compare.add_options, "judge splitting criteria at equal budget"),
     ("compare-cost", cost.add_options, "measure memory and time of LID and of gradients"),
     ("report", results.add_report_options, "write one HTML page about a run"),
+    ("check", check.add_options, "say whether a run's files are what the run wrote"),
     ("split", results.add_split_options, "split a node of a run anew, with other choices"),
     ("hierarchical", hierarchical.add_options, "narrow the space node by node (HEP-NAS)"),
     ("override", override.add_options, "split a node by hand and train only what changes"),
@@ -51,11 +53,11 @@ class _Parser(argparse.ArgumentParser):
         super().error(message)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def run_command(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status.
 
-    0: done. 2: wrong input, explained on standard error. 130: stopped by Ctrl-C, everything
-    stored.
+    0: done. 1: a folder that was checked is damaged. 2: wrong input, explained on standard
+    error. 130: stopped by Ctrl-C, everything stored.
     """
     parser = _build_parser()
     options, extra = parser.parse_known_args(arguments)

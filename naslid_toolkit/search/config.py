@@ -17,6 +17,7 @@ from naslid_toolkit.evaluation.benchmark import (
 from naslid_toolkit.evaluation.scores import Measure
 from naslid_toolkit.partition.split import MODES, SplitConfig
 from naslid_toolkit.search.evolution import EvolutionConfig
+from naslid_toolkit.search.limits import check_limits
 from naslid_toolkit.space.nasbench201 import nasbench201
 from naslid_toolkit.space.search_space import SearchSpace
 from naslid_toolkit.supernet.network import Skeleton
@@ -115,7 +116,7 @@ class RunConfig:
     Raises
     ------
     ConfigError
-        If a level would have no epoch, or there are more levels than edges.
+        If a number is out of its range, or a level would have no epoch.
     """
 
     space: Literal["nasbench201"] = "nasbench201"
@@ -136,16 +137,12 @@ class RunConfig:
     evolution: EvolutionConfig = field(default_factory=EvolutionConfig)
 
     def __post_init__(self) -> None:
-        edges = len(self.search_space().edges)
-        if not 0 <= self.levels <= edges:
-            raise ConfigError(f"levels must lie between 0 and {edges}, got {self.levels}")
+        check_limits(asdict(self))
         if self.network.copies != 1 and (self.levels or not 2 <= self.network.copies <= 4):
             raise ConfigError(
                 f"a decomposed supernet has 2 to 4 copies and no levels, got "
                 f"{self.network.copies} copies and {self.levels} levels"
             )
-        if self.sample < 3:
-            raise ConfigError(f"sample must be at least 3, got {self.sample}")
         rest = self.training.epochs - self.warmup_epochs
         if self.levels and (self.warmup_epochs < 1 or rest < self.levels):
             raise ConfigError(

@@ -53,7 +53,7 @@ def create_store(
 
 def images_of(task: ImageTask) -> dict[str, Any]:
     """Return by what a run knows its images again."""
-    return {"task": task.name, "images": list(image_fingerprint(task))}
+    return {"task": task.name, "fingerprint": list(image_fingerprint(task))}
 
 
 @contextmanager

@@ -154,7 +154,7 @@ def derive_run(source: str | Path, tree: SplitTree, out: str | Path) -> RunStore
             f"the tree has {deepest} levels, the run's settings {config.levels}; a leaf cannot "
             f"be split further"
         )
-    kept = {"task", "images", "search", "threads"}
+    kept = {"task", "fingerprint", "search", "threads"}
     about = {name: value for name, value in old.environment.items() if name in kept}
     with building_store(out, config, {**about, "derived": True}) as store:
         _fill(store, old, tree)
@@ -187,7 +187,9 @@ def _computes_alike(donor: RunStore, store: RunStore) -> bool:
     theirs, own = donor.environment, store.environment
     if donor.folder == store.folder or theirs["threads"] != own["threads"]:
         return False
-    return "images" not in theirs or same_images(theirs["images"], own.get("images", ()))
+    return "fingerprint" not in theirs or same_images(
+        theirs["fingerprint"], own.get("fingerprint", ())
+    )
 
 
 def _is_of(event: dict[str, Any], node: str) -> bool:

@@ -93,6 +93,11 @@ class TrainingConfig:
         for name, value in positive.items():
             if value <= 0:
                 raise ConfigError(f"{name} must be positive, got {value}")
+        finite = (self.learning_rate, self.momentum, self.weight_decay, self.gradient_clip)
+        if not (all(map(math.isfinite, finite)) and 0 <= self.momentum < 1):
+            raise ConfigError(f"momentum must be in [0, 1) and every number finite, got {self}")
+        if self.weight_decay < 0:
+            raise ConfigError(f"weight_decay must not be negative, got {self.weight_decay:g}")
         if not 0 <= self.minimum_learning_rate <= self.learning_rate:
             raise ConfigError(
                 f"minimum_learning_rate must lie between 0 and learning_rate = "

@@ -13,7 +13,7 @@ def unlisted_copy(folder: Path, target: Path) -> Path:
         path.write_text(re.sub(r', "chain": "[0-9a-f]{16}"\}', "}", path.read_text()))
     path = target / "environment.json"
     known = json.loads(path.read_text())
-    for name in ("images", "search", "truth"):
+    for name in ("fingerprint", "search", "truth"):
         known.pop(name)
     path.write_text(json.dumps({**known, "format": 1}))
     return target

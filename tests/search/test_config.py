@@ -50,7 +50,7 @@ def test_the_levels_share_the_schedule(levels):
         ({"criterion": "lidd"}, "'criterion' cannot be 'lidd'; did you mean 'lid'"),
         ({"levels": 7}, "levels must lie between 0 and 6, got 7"),
         ({"levels": 2, "warmup_epochs": 99}, "2 levels need at least as many"),
-        ({"sample": 1}, "sample must be at least 3"),
+        ({"sample": 1}, "sample must lie between 3 and"),
         ({"images": {"valid": 2.0}}, r"shares in \(0, 1\)"),
         ({"split": {"mode": "papr"}}, "'split.mode' cannot be 'papr'; did you mean 'paper'"),
         ({"evolution": {"population": 0}}, "at least 1"),

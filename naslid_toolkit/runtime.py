@@ -155,8 +155,11 @@ def replacing(path: Path) -> Iterator[Path]:
     Raises
     ------
     DataError
-        If the file cannot be written, because the disk is full for instance; names it.
+        If the file cannot be written, because the disk is full for instance; names it. A link,
+        folder, pipe or device in its place is left alone.
     """
+    if path.is_symlink() or (path.exists() and not path.is_file()):
+        raise DataError(f"{path} is a link, folder, pipe or device; name another file")
     temporary = path.with_name(f".{path.name}.{os.getpid()}{UNFINISHED}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,6 +1,7 @@
 """The parser of all commands, and what happens when one fails."""
 
 import argparse
+import os
 import re
 import sys
 from collections.abc import Callable, Sequence
@@ -41,6 +42,8 @@ _COMMANDS = (
     ("truth", truth.add_options, "make, import and examine tables of reference accuracies"),
 )
 
+_CUT = 141  # as of a program that SIGPIPE ended
+
 
 class _Parser(argparse.ArgumentParser):
     """A parser whose errors name the nearest legal word."""
@@ -75,6 +78,13 @@ def run_command(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("naslid: stopped at once", file=sys.stderr)  # noqa: T201
         return 130
+    except BrokenPipeError:  # whoever read the output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _CUT
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename else ""
+        print(f"naslid: error: {place}{error.strerror or error}", file=sys.stderr)  # noqa: T201
+        return 2
 
 
 def _build_parser() -> _Parser:

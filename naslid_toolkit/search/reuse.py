@@ -187,9 +187,8 @@ def _computes_alike(donor: RunStore, store: RunStore) -> bool:
     theirs, own = donor.environment, store.environment
     if donor.folder == store.folder or theirs["threads"] != own["threads"]:
         return False
-    return "fingerprint" not in theirs or same_images(
-        theirs["fingerprint"], own.get("fingerprint", ())
-    )
+    before = theirs.get("fingerprint")
+    return before is None or same_images(before, own.get("fingerprint", ()))
 
 
 def _is_of(event: dict[str, Any], node: str) -> bool:

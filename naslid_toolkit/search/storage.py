@@ -109,9 +109,8 @@ class RunStore:
         known = self.environment
         if known.get("task") != task.name:
             raise ConfigError(f"the run in {self.folder} is on {self.task!r}, not on {task.name!r}")
-        if "fingerprint" in known and not same_images(
-            known["fingerprint"], image_fingerprint(task)
-        ):
+        before = known.get("fingerprint")
+        if before is not None and not same_images(before, image_fingerprint(task)):
             raise ConfigError(
                 f"the run in {self.folder} was begun with other images of the name {task.name!r}"
             )

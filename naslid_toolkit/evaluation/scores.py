@@ -163,7 +163,7 @@ def score_proxies(
     skeleton
         The network around the cells.
     seed
-        Seed of the weights.
+        Seed of the weights; ``zen`` draws its own.
     proxies
         Names of :data:`PROXIES`.
     cache
@@ -175,7 +175,8 @@ def score_proxies(
     Returns
     -------
     pandas.DataFrame
-        One row an architecture, one column a proxy; ``-inf`` where a proxy is not defined.
+        One row an architecture, one column a proxy; larger promises better, ``-inf`` where a
+        proxy is not defined. Isomorphic cells differ by the draw of their weights.
 
     Raises
     ------

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 import skdim
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from naslid_toolkit.errors import ConfigError
 from naslid_toolkit.evaluation.baselines import flop_count
@@ -26,7 +27,7 @@ from naslid_toolkit.shipped import example_run
 from naslid_toolkit.space.architecture import Architecture
 from naslid_toolkit.space.nasbench201 import canonical_architectures, parse_architecture
 from naslid_toolkit.supernet.cost import count_cost
-from naslid_toolkit.supernet.network import Skeleton
+from naslid_toolkit.supernet.network import Skeleton, Supernet
 
 # Of the cheapest and the dearest cell in the official files: mega-FLOPs and mega-parameters.
 OFFICIAL = {
@@ -45,6 +46,19 @@ def test_costs_are_those_of_the_official_files(classes, size):
     for cost, (flops, parameters) in zip(costs, OFFICIAL[classes, size], strict=True):
         assert cost.flops / 1e6 == flops
         assert parameters is None or cost.parameters / 1e6 == parameters
+
+
+@pytest.mark.parametrize(
+    "operations", [("nor_conv_3x3",) * 6, ("nor_conv_1x1", "skip_connect") * 3]
+)
+def test_torch_counts_the_same_but_for_the_biases(space, operations):
+    cell = Architecture(operations)
+    network = Supernet(space.only(cell), Skeleton(affine=True), seed=0).to("meta")
+
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        network(torch.empty(1, 3, 32, 32, device="meta"))
+
+    assert count_cost(cell, network.skeleton).flops == counter.get_total_flops() // 2 + 10
 
 
 def test_the_tables_that_ship_hold_the_costs_that_are_counted():

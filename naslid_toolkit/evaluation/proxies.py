@@ -1,4 +1,8 @@
-"""Training-free scores of a network from one batch of images, for comparison."""
+"""Training-free scores of a network from one batch of images, for comparison.
+
+Of every score, larger promises better; how well it ranks real cells stands with each, as Spearman's
+correlation in networks of 5 cells and of 1 cell a stage (``docs/method.md``).
+"""
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -29,6 +33,8 @@ _WEIGHTED: Final = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
 def gradient_norm(network: nn.Module, images: Images) -> float:
     """Sum the norms of the loss's gradients of all convolutions and linear layers.
 
+    Correlation with the accuracy: +0.55, +0.20.
+
     References
     ----------
     .. [1] M. Abdelfattah et al., "Zero-Cost Proxies for Lightweight NAS", ICLR 2021.
@@ -38,6 +44,8 @@ def gradient_norm(network: nn.Module, images: Images) -> float:
 
 def snip(network: nn.Module, images: Images) -> float:
     """Sum ``|weight * gradient of the loss|`` over all convolutions and linear layers.
+
+    Correlation with the accuracy: +0.55, +0.22.
 
     References
     ----------
@@ -52,7 +60,8 @@ def synflow(network: nn.Module, images: Images) -> float:
     """Return the logarithm of the synaptic flow: ``sum |w * dR/dw|`` on an image of ones.
 
     ``R`` is the sum of the outputs of the network with absolute weights and without batch norm,
-    in float64; the logarithm keeps the order and the range.
+    in float64; the logarithm keeps the order and the range. Correlation with the accuracy:
+    +0.74, +0.73.
 
     References
     ----------
@@ -82,7 +91,7 @@ def jacobian_covariance(network: nn.Module, images: Images) -> float:
 
     ``-sum(log(v + 1e-5) + 1 / (v + 1e-5))`` over the eigenvalues ``v`` of the correlation
     matrix of the gradients of the summed outputs. Images with a gradient of zero are not
-    defined; then the score is ``-inf``.
+    defined; then the score is ``-inf``. Correlation with the accuracy: +0.76, +0.67.
 
     References
     ----------
@@ -107,7 +116,8 @@ def jacobian_covariance(network: nn.Module, images: Images) -> float:
 def naswot(network: nn.Module, images: Images) -> float:
     """Return the log-determinant of how often images share the state of a rectifier.
 
-    Summed over all ReLUs that run; ``-inf`` where two images have the same states.
+    Summed over all ReLUs that run; ``-inf`` where two images have the same states. Correlation
+    with the accuracy: +0.75, +0.75.
 
     Raises
     ------
@@ -135,7 +145,8 @@ def zen(network: nn.Module, images: Images, *, repeats: int = 4) -> float:
     ``x`` and ``e`` of the images' shape; ``f`` are the features before global pooling, or before
     the last linear layer where there is no pooling. All weights of convolutions and linear
     layers are drawn from N(0, 1) too, biases are 0 and norms have no scale and shift: the score
-    judges the architecture, not the weights it comes with, which stay as they are.
+    judges the architecture, not the weights it comes with, which stay as they are. Correlation
+    with the accuracy: +0.32, +0.77.
 
     Parameters
     ----------
@@ -241,6 +252,8 @@ def tangent_kernel(network: nn.Module, images: Images) -> Float[Tensor, "images 
 def tangent_smallest(network: nn.Module, images: Images) -> float:
     """Return the smallest eigenvalue of the tangent kernel; 0 where it is but rounding.
 
+    Correlation with the accuracy: +0.53, +0.28.
+
     References
     ----------
     .. [1] Z. Zhu et al., "Generalization Properties of NAS under Activation and Skip Connection
@@ -254,6 +267,7 @@ def tangent_condition(network: nn.Module, images: Images) -> float:
 
     ``-inf`` where the kernel is singular, as of a network whose output ignores the images. The
     paper's code takes the gradients of weights alone, and lets batch norm couple the images.
+    Correlation with the accuracy: +0.55, +0.57.
 
     References
     ----------

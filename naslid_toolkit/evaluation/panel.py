@@ -128,7 +128,7 @@ def evaluate(
         ``"keep"``: every architecture counts. Where a table holds one architecture for all
         isomorphic ones, scores are averaged in either case.
     baselines
-        The network whose parameters and multiply-accumulates the trivial baselines count; None
+        The network whose parameters and FLOPs the trivial baselines count; None
         leaves the baselines out. A method of a baseline's name stands in its place.
     resamples
         Bootstrap resamples over architectures.

@@ -15,6 +15,8 @@ from naslid_toolkit.evaluation.benchmark import (
     load_reference,
 )
 from naslid_toolkit.evaluation.scores import Measure
+from naslid_toolkit.partition.evidence import BY_ENTRY
+from naslid_toolkit.partition.similarity import SIMILARITIES
 from naslid_toolkit.partition.split import MODES, SplitConfig
 from naslid_toolkit.search.evolution import EvolutionConfig
 from naslid_toolkit.space.nasbench201 import nasbench201
@@ -143,6 +145,11 @@ class RunConfig:
             raise ConfigError(
                 f"a decomposed supernet has 2 to 4 copies and no levels, got "
                 f"{self.network.copies} copies and {self.levels} levels"
+            )
+        if self.criterion == "gradient" and SIMILARITIES[self.split.similarity] in BY_ENTRY:
+            raise ConfigError(
+                f"criterion 'gradient' needs split.similarity 'cosine' (published) or "
+                f"'euclidean', got {self.split.similarity!r}, which compares entry by entry"
             )
         if self.sample < 3:
             raise ConfigError(f"sample must be at least 3, got {self.sample}")

@@ -16,7 +16,7 @@ from naslid_toolkit.lid.inputs import Call
 from naslid_toolkit.lid.unchanged import unchanged_state
 
 Shape = tuple[int, ...]
-Place = tuple[int, int]  # dimension of the images, and rows of one image that lie side by side
+Place = tuple[int, int, int]  # dimension of the images, rows of each, and how many lie together
 _PreHook = Callable[[nn.Module, tuple[object, ...], dict[str, object]], None]
 
 _MIRRORED: Final = 5  # images of the second trial: a prime, so that few folds are ambiguous
@@ -88,9 +88,9 @@ class Trial:
         if self.images:
             for dim, fold in followers.items():
                 if fold == 1:
-                    return dim, 1
+                    return dim, 1, 1
         seen = self.places.get(run, ())[part : part + 1]
-        found = [place for places in seen for place in places if place[0] in followers]
+        found = [place for places in seen for place in places if place[:2] in followers.items()]
         if len(found) != 1:
             raise ShapeError(
                 f"gives shape {tuple(shape)}, where it cannot be told which rows belong to which "
@@ -162,7 +162,7 @@ def try_out(network: nn.Module, call: Call, layers: Sequence[str], sizes: set[in
         Without any shape or place if every trial failed.
     """
     images = min({2, 3, 4} - sizes)
-    few = call.pick([i % call.images for i in range(images)])
+    few = call.pick([i * call.images // images for i in range(images)])
     seen: dict[str, tuple[Shape, ...]] = {}
     unclear: list[str] = []
 
@@ -175,17 +175,21 @@ def try_out(network: nn.Module, call: Call, layers: Sequence[str], sizes: set[in
     with _watch_sequences(network, images) as mixed:
         ran = _ran(network, few, layers, look)
     if not ran:
-        whole = _mirrored(call, call.images)
+        whole = call.pick(_mirrored(range(call.images)))
         places = _compare(network, whole, layers, None)
         return Trial(0, {}, places, writes=_written(few) or _written(whole))
     watched = [name for name in layers if name in set(map(layer_of, unclear))]
-    places = _compare(network, _mirrored(call, _MIRRORED), watched, unclear) if unclear else {}
+    places = {}
+    if unclear:  # look at other images, in case that their number of rows depends on their content
+        others = [(1 + i * call.images // _MIRRORED) % call.images for i in range(_MIRRORED)]
+        places = _compare(network, call.pick(_mirrored(others)), watched, unclear)
     return Trial(images, seen, places, writes=_written(few), mixed=tuple(dict.fromkeys(mixed)))
 
 
-def _mirrored(call: Call, images: int) -> Call:
-    """Return a batch whose second half is its first, mirrored."""
-    return call.pick([min(i, images - 1 - i) % call.images for i in range(images)])
+def _mirrored(index: Sequence[int]) -> list[int]:
+    """Return an index whose second half is its first, mirrored."""
+    half = (len(index) + 1) // 2
+    return [*index[:half], *index[: len(index) - half][::-1]]
 
 
 def _written(call: Call) -> bool:
@@ -240,10 +244,11 @@ def _equal_rows(tensor: Tensor, images: int) -> Iterator[Place]:
     if not 0 < spread < math.inf:
         return
     for dim, size in enumerate(tensor.shape):
-        for inner in _divisors(size // images) if size and size % images == 0 else ():
+        fold = size // images if size % images == 0 else 0
+        for inner in _divisors(fold):
             rows = _split(values, dim, images, inner)
             if float((rows - rows.flip(dim + 1)).norm()) < _ALIKE * spread:
-                yield dim, inner
+                yield dim, fold, inner
 
 
 def _divisors(number: int) -> list[int]:
@@ -332,9 +337,9 @@ def _is_folded(tensors: Sequence[Tensor], images: int) -> bool:
 
 
 def _one_row_an_image(tensor: Tensor, place: Place, images: int) -> Tensor:
-    dim, inner = place
+    dim, fold, inner = place
     features = plain_features(tensor)
-    if tensor.shape[dim] == images:
+    if fold == 1:
         return features.movedim(dim, 0)
     return _split(features, dim, images, inner).movedim(dim + 1, 0)
 

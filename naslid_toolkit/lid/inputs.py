@@ -158,8 +158,7 @@ class CallReader:
 
     def _call(self, batch: object) -> Call:
         if _is_record(batch):
-            values = {f.name: getattr(batch, f.name) for f in fields(batch)}  # type: ignore[arg-type]
-            batch = values if set(self.required) & values.keys() else tuple(values.values())
+            batch = self._entries(batch)
         if isinstance(batch, PackedSequence):
             raise ShapeError("a packed sequence has no row for each image; pack it in the network")
         if isinstance(batch, _ARRAYS):
@@ -169,6 +168,14 @@ class CallReader:
         if isinstance(batch, tuple | list) and batch:
             return self._from_sequence(batch)
         raise ShapeError(_not_images(batch))
+
+    def _entries(self, batch: object) -> Mapping[str, object] | tuple[object, ...]:
+        """Return a dataclass as a mapping without labels if forward takes its names, or a tuple."""
+        values = {f.name: getattr(batch, f.name) for f in fields(batch)}  # type: ignore[arg-type]
+        taken = [values[name] for name in self.required if name in values]
+        if not taken:
+            return tuple(values.values())
+        return {n: v for n, v in values.items() if n in self._names or not _is_label(v, taken[0])}
 
     def _arguments(self, batch: Mapping[str, object]) -> dict[str, object]:
         """Return those entries that the network takes, in the order of its parameters."""
@@ -188,9 +195,9 @@ class CallReader:
         inputs = batch[0]
         if isinstance(inputs, Mapping) or _is_record(inputs):
             return self._call(inputs)
-        if isinstance(inputs, tuple | list) and len(inputs) == len(self.required) > 1:
-            return self._made(tuple(inputs), {})
         count = max(1, len(self.required))
+        if isinstance(inputs, tuple | list) and len(inputs) == count:
+            return self._made(tuple(inputs), {})
         if self._any_number:
             labels = [_is_label(part, inputs) for part in batch[1:]]
             count = max(count, 1 + (labels.index(True) if True in labels else len(labels)))

@@ -186,6 +186,23 @@ def try_out(network: nn.Module, call: Call, layers: Sequence[str], sizes: set[in
     return Trial(images, seen, places, writes=_written(few), mixed=tuple(dict.fromkeys(mixed)))
 
 
+def check_parts(network: nn.Module, call: Call) -> None:
+    """Check that micro-batches may take all inputs apart that are as long as the batch.
+
+    Raises
+    ------
+    ShapeError
+        If the network also takes few images with all rows of another input, which may then be the
+        same for all images.
+    """
+    whole = call.pick([0, 1], first_only=True)
+    if len(call.rows) > 1 and _ran(network, whole, [], lambda _run, _output: None):
+        raise ShapeError(
+            f"an input of {call.images} rows may be one for each image or the same for all, which "
+            f"micro_batch would change; leave micro_batch out"
+        )
+
+
 def _mirrored(index: Sequence[int]) -> list[int]:
     """Return an index whose second half is its first, mirrored."""
     half = (len(index) + 1) // 2
@@ -328,11 +345,11 @@ def _shape(tensor: Tensor) -> Shape:
 def _is_folded(tensors: Sequence[Tensor], images: int) -> bool:
     """Whether the first tensor that may follow the images may have several rows for each."""
     for tensor in tensors:
-        if not why_no_features(tensor):
-            if images in tensor.shape:
-                return False
-            if any(size % images == 0 for size in tensor.shape):
-                return True
+        fitting = [dim for dim, size in enumerate(_shape(tensor)) if size % images == 0]
+        if fitting and not why_no_features(tensor):
+            if images in tensor.shape:  # the images, or by chance; the first dimension is theirs
+                return tensor.shape[0] != images and 0 in fitting
+            return True
     return False
 
 

@@ -3,7 +3,7 @@
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass, fields, is_dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -42,12 +42,23 @@ class Call:
         """All tensors, in order."""
         return [*_tensors_in(self.args), *_tensors_in(self.kwargs)]
 
-    def pick(self, index: Sequence[int]) -> "Call":
-        """Return a call with some of the images, in tensors of its own."""
+    @property
+    def rows(self) -> list[Tensor]:
+        """The tensors with a row for each image."""
+        return [tensor for tensor in self.tensors if self._follows(tensor)]
+
+    def pick(self, index: Sequence[int], *, first_only: bool = False) -> "Call":
+        """Return a call with some of the images, in tensors of its own.
+
+        If ``first_only``, only the first tensor is taken for the images.
+        """
+        found = 0
 
         def picked(tensor: Tensor) -> Tensor:
+            nonlocal found
+            found += self._follows(tensor)
             tensor = tensor.detach()
-            if not self._follows(tensor):
+            if not self._follows(tensor) or (first_only and found > 1):
                 return tensor.clone()
             return tensor.index_select(0, torch.tensor(index, device=tensor.device))
 
@@ -67,19 +78,19 @@ class Call:
         shapes = ", ".join(str(tuple(tensor.shape)) for tensor in self.tensors)
         return f"{self.images} images of shape {shapes} (the first dimension counts them)"
 
-    def _follows(self, tensor: Tensor) -> bool:
-        return tensor.ndim > 0 and len(tensor) == self.images
-
     def changed(self, change: Callable[[Tensor], Tensor], images: int) -> "Call":
         """Return a call with every tensor changed, and so many images."""
         args = tuple(_mapped(value, change) for value in self.args)
         kwargs = {name: _mapped(value, change) for name, value in self.kwargs.items()}
         return Call(args, kwargs, images)
 
+    def _follows(self, tensor: Tensor) -> bool:
+        return tensor.ndim > 0 and len(tensor) == self.images
 
-def _mapped(value: object, change: Callable[[Tensor], Tensor]) -> object:
-    """Return a value with every tensor within tuples, lists and mappings changed."""
-    if isinstance(value, Tensor):
+
+def _mapped(value: object, change: Callable[[Any], Tensor]) -> object:
+    """Return a value with every tensor and array within tuples, lists and mappings changed."""
+    if isinstance(value, _ARRAYS):
         return change(value)
     if isinstance(value, Mapping):
         return {key: _mapped(part, change) for key, part in value.items()}
@@ -117,6 +128,7 @@ class CallReader:
         parameters = list(inspect.signature(network.forward).parameters.values())
         positional = [p for p in parameters if p.kind < kinds.VAR_POSITIONAL]
         self.required = [p.name for p in positional if p.default is kinds.empty]
+        self._positions = len(positional)
         self._names = [p.name for p in parameters if p.kind in _NAMED]
         self._any_number = any(p.kind == kinds.VAR_POSITIONAL for p in parameters)
         self._any_name = any(p.kind == kinds.VAR_KEYWORD for p in parameters)
@@ -211,7 +223,8 @@ class CallReader:
         """Check that what follows the inputs is no input, and say so where it is not evident."""
         if isinstance(part, int | float) or (isinstance(part, _ARRAYS) and not part.ndim):
             raise ShapeError(f"a batch holds one example and its label ({part}); {_WRAP}")
-        if isinstance(part, _ARRAYS) and not _is_label(part, inputs):
+        could_be_input = not _is_label(part, inputs) or number <= self._positions
+        if isinstance(part, _ARRAYS) and could_be_input:
             self._say(
                 f"entry {number} of each batch, of shape {tuple(part.shape)}, was taken as labels "
                 f"and left out; if it is an input, give dicts of forward's arguments"
@@ -223,8 +236,7 @@ class CallReader:
 
     def _made(self, args: tuple[object, ...], kwargs: Mapping[str, object]) -> Call:
         """Return the call with tensors where the network is."""
-        named = {name: self._tensors(value) for name, value in kwargs.items()}
-        call = Call(tuple(map(self._tensors, args)), named, 0)
+        call = Call(args, kwargs, 0).changed(self._tensor, 0)
         tensors = [tensor for tensor in call.tensors if tensor.ndim]
         if not tensors:
             kinds = [type(value).__name__ for value in (*args, *kwargs.values())]
@@ -233,20 +245,12 @@ class CallReader:
             raise ShapeError("images on the meta device have no values")
         return call.changed(lambda tensor: tensor.to(self._device), len(tensors[0]))
 
-    def _tensors(self, value: object) -> object:
-        """Return a value with arrays turned into tensors."""
-        if isinstance(value, np.ndarray):
-            return self._tensor(value)
-        if isinstance(value, Mapping):
-            return {key: self._tensors(part) for key, part in value.items()}
-        if isinstance(value, tuple | list):
-            return [self._tensors(part) for part in value]
-        return value
-
-    def _tensor(self, array: Shaped[np.ndarray, "..."]) -> Tensor:
+    def _tensor(self, array: Tensor | Shaped[np.ndarray, "..."]) -> Tensor:
+        """Return a tensor as it is, and an array as one of the network's dtype if it is floating."""
+        if isinstance(array, Tensor):
+            return array
         try:
-            native = array.astype(array.dtype.newbyteorder("="), order="C")
-            tensor = torch.from_numpy(native)
+            tensor = torch.from_numpy(array.astype(array.dtype.newbyteorder("="), order="C"))
         except TypeError:
             raise ShapeError(f"an array of {array.dtype} cannot be images") from None
         return tensor.to(self._dtype) if tensor.is_floating_point() else tensor

@@ -21,7 +21,7 @@ from naslid_toolkit.lid.features import (
     why_silent,
 )
 from naslid_toolkit.lid.gram import Precision, feature_matrix, pairwise_distances
-from naslid_toolkit.lid.image_rows import first_rows, selected_rows, try_out
+from naslid_toolkit.lid.image_rows import check_parts, first_rows, selected_rows, try_out
 from naslid_toolkit.lid.inputs import Call, CallReader, Probe
 from naslid_toolkit.lid.likelihood import LIDEstimator
 from naslid_toolkit.lid.profile import LayerDistances, LIDProfile
@@ -228,6 +228,8 @@ def _measure(
         calls = _of_one_size(CallReader(network, said).calls(images), k, said)
         for call in outside.each(calls):
             parts = [call] if micro_batch is None else call.parts(micro_batch)
+            if micro_batch is not None and not measured:
+                check_parts(network, call)
             if rows is None:
                 trial = try_out(network, call, list(chosen), {part.images for part in parts})
                 rows, writes = trial.rows, trial.writes

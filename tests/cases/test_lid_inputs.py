@@ -101,7 +101,7 @@ SEVERAL = {
 
 
 class Flat(One):
-    def forward(self, pixels, mask=None, *, scale=1.0):
+    def forward(self, pixels, *, mask=None, scale=1.0):
         return super().forward(pixels.flatten(1), mask, scale=scale)
 
 
@@ -195,9 +195,41 @@ def test_what_is_not_evidently_a_label_is_left_out_and_said(pixels):
     targets = torch.rand(len(pixels), 2, 2)
 
     with pytest.warns(NaslidWarning, match=r"entry 2 of each batch, of shape \(72, 2, 2\), was"):
-        found = lid(One(), (pixels, targets))
+        found = lid(Flat(), (pixels, targets))
 
     assert torch.equal(found, lid(One(), pixels))
+
+
+def test_a_whole_number_an_image_is_no_label_without_a_word_if_forward_might_take_it(
+    pixels, labels
+):
+    plain = nn.Sequential(One())
+
+    with pytest.warns(
+        NaslidWarning, match=r"entry 2 of each batch, of shape \(72,\), was taken as"
+    ):
+        found = lid(plain[0], (pixels, labels))
+
+    assert torch.equal(found, lid(plain[0], pixels))
+    assert torch.equal(lid(plain, (pixels, labels))[:, 0], found[:, 1])
+
+
+def test_micro_batches_are_refused_where_an_input_may_be_the_same_for_all_images(pixels):
+    class Prototypes(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.near = nn.CosineSimilarity(dim=-1)
+
+        def forward(self, pixels, prototypes):
+            return self.near(pixels[:, None], prototypes)
+
+    images = {"pixels": pixels, "prototypes": pixels.flip(0)}
+
+    assert lid(Prototypes(), images).isfinite().all()
+    with pytest.raises(ShapeError, match="an input of 72 rows .* one for each image or the same"):
+        lid(Prototypes(), images, micro_batch=10)
+    two = lid(Two(), (pixels, pixels), micro_batch=10)
+    torch.testing.assert_close(two, lid(Two(), (pixels, pixels)), rtol=1e-4, atol=0)
 
 
 def test_any_number_of_inputs(pixels, labels):
@@ -287,6 +319,11 @@ def test_too_few_inputs_are_refused(pixels):
         lid(Two(), pixels)
 
 
+eager = pytest.mark.skipif(
+    not hasattr(torch.compiler, "set_stance"), reason="compiled code runs as it is before torch 2.6"
+)
+
+
 class Compiled(nn.Module):
     """Compiled in every way there is: a part, a part in place, and a function."""
 
@@ -303,6 +340,7 @@ class Compiled(nn.Module):
         return self.last(self.place(self.part(images)))
 
 
+@eager
 @pytest.mark.parametrize("ran", [True, False])
 def test_the_layers_of_compiled_networks_are_seen(ran, pixels):
     """Hooks of compiled modules are not called, so layers vanished without a word."""
@@ -321,6 +359,7 @@ def test_the_layers_of_compiled_networks_are_seen(ran, pixels):
         assert profile.lid[profile.layers.index(name)] == value
 
 
+@eager
 @pytest.mark.parametrize("name", ["part.0", "part._orig_mod.0", "_orig_mod.part.0"])
 def test_wrappers_have_no_part_in_names(name, pixels):
     network = torch.compile(Compiled(), backend="eager")
@@ -440,8 +479,9 @@ def test_fused_layers_that_do_not_run_are_named(training, pixels):
     ):
         profile = lid_profile(nn.Sequential(layer), images, layers="**", k=8)
 
-    assert list(profile.left_out) == ["0.self_attn.out_proj"]
-    assert set(profile.layers) >= {"0", "0.self_attn", "0.linear1", "0.linear2", "0.norm2"}
+    named = {name for name, _ in nn.Sequential(layer).named_modules() if name}
+    assert {*profile.layers, *profile.left_out} == named
+    assert len(profile.left_out) == 1 or not training  # older torch fuses the whole layer
 
 
 def test_containers_are_no_layers_and_second_names_are_explained(pixels):

@@ -71,8 +71,8 @@ def test_sequence_first_layers_give_what_images_first_ones_give(kind, steps, dra
         right = lids(Sequences(kind, images_first=True), images)
         found = lids(Sequences(kind, images_first=False), images)
 
-    assert set(found) >= {"embed", "layer", "norm"}
-    assert found == pytest.approx({name: right[name] for name in found}, rel=1e-4)
+    assert set(right) >= {"embed", "layer", "norm"}  # older torch fuses what images first allow
+    assert {name: found[name] for name in right} == pytest.approx(right, rel=1e-4)
 
 
 @pytest.mark.parametrize("size", [1, 7, 11, IMAGES])

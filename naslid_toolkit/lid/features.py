@@ -5,6 +5,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -176,17 +177,10 @@ def watch_layers(
     """
     modules = named_layers(network)
     runs: Counter[str] = Counter()
-
-    def hook_of(name: str) -> Callable[[nn.Module, tuple[object, ...], object], None]:
-        def hook(_module: nn.Module, _inputs: tuple[object, ...], output: object) -> None:
-            runs[name] += 1
-            look(name if runs[name] == 1 else f"{name}#{runs[name]}", output)
-
-        return hook
-
     with ExitStack() as stack:
         for name in layers:  # the method of a scripted module refuses, though it has hooks
-            handle = nn.Module.register_forward_hook(modules[name], hook_of(name))
+            hook = partial(_after_a_run, name, runs, look)
+            handle = nn.Module.register_forward_hook(modules[name], hook)
             stack.callback(handle.remove)
         if "torch._dynamo" in sys.modules and hasattr(torch.compiler, "set_stance"):
             # else nothing is compiled (importing it would be slow), or torch is older than 2.6
@@ -194,6 +188,18 @@ def watch_layers(
         stack.enter_context(torch.inference_mode(mode=False))  # a write to a weight shows
         stack.enter_context(torch.no_grad())
         yield
+
+
+def _after_a_run(
+    name: str,
+    runs: Counter[str],
+    look: Callable[[str, object], None],
+    _module: nn.Module,
+    _inputs: tuple[object, ...],
+    output: object,
+) -> None:
+    runs[name] += 1
+    look(name if runs[name] == 1 else f"{name}#{runs[name]}", output)
 
 
 def layer_of(run: str) -> str:

@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, fields, is_dataclass
+from functools import partial
 from typing import Final
 
 import torch
@@ -17,7 +18,6 @@ from naslid_toolkit.lid.unchanged import unchanged_state
 
 Shape = tuple[int, ...]
 Place = tuple[int, int, int]  # dimension of the images, rows of each, and how many lie together
-_PreHook = Callable[[nn.Module, tuple[object, ...], dict[str, object]], None]
 
 _MIRRORED: Final = 5  # images of the second trial: a prime, so that few folds are ambiguous
 _ALIKE: Final = 0.02  # difference of equal images over that of all features; else it is about 1
@@ -276,25 +276,28 @@ def _divisors(number: int) -> list[int]:
 def _watch_sequences(network: nn.Module, images: int) -> Iterator[list[str]]:
     """Collect the layers to whom the images are the steps of a sequence."""
     mixed: list[str] = []
-
-    def hook_of(name: str, module: nn.RNNBase | nn.MultiheadAttention) -> _PreHook:
-        def hook(_module: nn.Module, args: tuple[object, ...], kwargs: dict[str, object]) -> None:
-            given = next((v for v in (*args, *kwargs.values()) if isinstance(v, Tensor)), None)
-            if given is not None and _is_sequence_of(given, images, module.batch_first):
-                mixed.append(name)
-
-        return hook
-
     with ExitStack() as stack:
         for name, module in named_layers(network).items():
             if isinstance(module, nn.RNNBase | nn.MultiheadAttention):
-                hook = hook_of(name, module)
+                hook = partial(_before_a_run, partial(mixed.append, name), images)
                 handle = module.register_forward_pre_hook(hook, with_kwargs=True)
                 stack.callback(handle.remove)
         yield mixed
 
 
-def _is_sequence_of(given: Tensor, images: int, batch_first: bool) -> bool:  # noqa: FBT001
+def _before_a_run(
+    note: Callable[[], None],
+    images: int,
+    module: nn.Module,
+    args: tuple[object, ...],
+    kwargs: dict[str, object],
+) -> None:
+    given = next((v for v in (*args, *kwargs.values()) if isinstance(v, Tensor)), None)
+    if given is not None and _is_sequence_of(given, images, batch_first=bool(module.batch_first)):
+        note()
+
+
+def _is_sequence_of(given: Tensor, images: int, *, batch_first: bool) -> bool:
     if given.ndim == 2:  # one sequence, without a batch
         return len(given) == images
     steps, batch = (1, 0) if batch_first else (0, 1)

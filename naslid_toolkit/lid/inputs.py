@@ -246,7 +246,7 @@ class CallReader:
         return call.changed(lambda tensor: tensor.to(self._device), len(tensors[0]))
 
     def _tensor(self, array: Tensor | Shaped[np.ndarray, "..."]) -> Tensor:
-        """Return a tensor as it is, and an array as one of the network's dtype if it is floating."""
+        """Return a tensor as it is; an array as a tensor, with the network's dtype if floating."""
         if isinstance(array, Tensor):
             return array
         try:

@@ -2,8 +2,9 @@
 
 import random
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, Final, TypeVar
 
 import numpy as np
@@ -74,10 +75,10 @@ def unchanged_state(network: nn.Module) -> Iterator[Outside]:
     try:
         yield outside
     finally:
-        outside.restore()
         with torch.no_grad():
             for restore in restores:
                 restore()
+        outside.restore()
     for name, parameter, version in versions:
         if parameter._version != version:  # noqa: SLF001 - the only trace of a write
             raise ShapeError(f"the forward pass writes to parameter {name!r}; measure a deepcopy")
@@ -86,83 +87,74 @@ def unchanged_state(network: nn.Module) -> Iterator[Outside]:
 def _random_states() -> Restore:
     """Return what brings the random states back to what they are now."""
     cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
-    states = torch.get_rng_state(), np.random.get_state(), random.getstate()  # noqa: NPY002
+    numpy = np.random.get_state()  # noqa: NPY002 - the network may draw from it
+    return partial(_set_random_states, torch.get_rng_state(), cuda, numpy, random.getstate())
 
-    def restore() -> None:
-        torch.set_rng_state(states[0])
-        np.random.set_state(states[1])  # noqa: NPY002 - the network may draw from it
-        random.setstate(states[2])
-        if cuda:
-            torch.cuda.set_rng_state_all(cuda)
 
-    return restore
+def _set_random_states(
+    state: Tensor, cuda: list[Tensor], numpy: Mapping[str, Any] | tuple[Any, ...], own: object
+) -> None:
+    torch.set_rng_state(state)
+    np.random.set_state(numpy)  # type: ignore[arg-type]  # noqa: NPY002
+    random.setstate(own)  # type: ignore[arg-type]
+    if cuda:
+        torch.cuda.set_rng_state_all(cuda)
 
 
 def _mementos(module: nn.Module) -> Iterator[Restore]:
     """Return what brings a module's own attributes back, and what they hold."""
     if isinstance(module, torch.jit.ScriptModule):
-        mode = module.training
-        yield lambda: module.train(mode)
+        yield partial(module.train, module.training)
         return
-    own = vars(module)
-    before = {name: value for name, value in own.items() if name not in _HOOKS}
-
-    def attributes() -> None:
-        for name in own.keys() - before.keys() - _HOOKS:
-            del own[name]
-        own.update(before)
-
-    yield attributes
+    before = {name: value for name, value in vars(module).items() if name not in _HOOKS}
+    yield partial(_set_attributes, module, before)
     for value in (*before.values(), *module._buffers.values()):  # noqa: SLF001 - replaced ones
         restore = _memento(value)
         if restore is not None:
             yield restore
 
 
+def _set_attributes(module: nn.Module, before: Mapping[str, object]) -> None:
+    own = vars(module)
+    for name in own.keys() - before.keys() - _HOOKS:
+        del own[name]
+    own.update(before)
+
+
 def _memento(value: object) -> Restore | None:
     """Return what brings back the content of an object that can be written to; None for others."""
     if isinstance(value, Tensor):
-        return None if value.is_inference() or value.is_meta else _tensor(value)
-    if isinstance(value, dict | set | list | deque):
-        return _entries(value)
+        fixed = value.is_inference() or value.is_meta
+        return None if fixed else partial(_set_tensor, value, value.detach().clone())
+    if isinstance(value, dict):
+        return partial(_set_entries, value, value.update, dict(value))
+    if isinstance(value, set):
+        return partial(_set_entries, value, value.update, set(value))
+    if isinstance(value, list | deque):
+        return partial(_set_entries, value, value.extend, list(value))
+    return _memento_of_draws(value)
+
+
+def _memento_of_draws(value: object) -> Restore | None:
     if isinstance(value, torch.Generator):
-        state = value.get_state()
-        return lambda: value.set_state(state)
+        return partial(value.set_state, value.get_state())
     if isinstance(value, np.random.Generator):
-        return _numpy_generator(value)
+        return partial(setattr, value.bit_generator, "state", value.bit_generator.state)
     return None
 
 
-def _tensor(tensor: Tensor) -> Restore:
-    """Return what writes to a tensor if it differs; else a graph that holds it would be spoilt."""
-    before = tensor.detach().clone()
-
-    def restore() -> None:
-        if tensor.shape != before.shape:
-            tensor.data = before
-        elif tensor.layout != torch.strided or not torch.equal(tensor, before):
-            tensor.copy_(before)
-
-    return restore
+def _set_tensor(tensor: Tensor, before: Tensor) -> None:
+    """Write to a tensor if it differs; else a graph that holds it would be spoilt."""
+    if tensor.shape != before.shape:
+        tensor.data = before
+    elif tensor.layout != torch.strided or not torch.equal(tensor, before):
+        tensor.copy_(before)
 
 
-def _entries(container: "dict[Any, Any] | set[Any] | list[Any] | deque[Any]") -> Restore:
-    before = list(container.items() if isinstance(container, dict) else container)
-
-    def restore() -> None:
-        container.clear()
-        if isinstance(container, dict | set):
-            container.update(before)
-        else:
-            container.extend(before)
-
-    return restore
-
-
-def _numpy_generator(draw: np.random.Generator) -> Restore:
-    state = draw.bit_generator.state
-
-    def restore() -> None:
-        draw.bit_generator.state = state
-
-    return restore
+def _set_entries(
+    container: "dict[Any, Any] | set[Any] | list[Any] | deque[Any]",
+    add: Callable[[Any], object],
+    before: object,
+) -> None:
+    container.clear()
+    add(before)

@@ -67,11 +67,11 @@ def unchanged_state(network: nn.Module) -> Iterator[Outside]:
         If the forward pass writes to a parameter. Keeping a copy of all parameters would cost
         the memory of a second network.
     """
+    outside = Outside()
     restores = [restore for module in network.modules() for restore in _mementos(module)]
     # Tensors made in inference mode have no version, and refuse to be written to outside it.
     parameters = [(n, p) for n, p in network.named_parameters() if not p.is_inference()]
     versions = [(n, p, p._version) for n, p in parameters]  # noqa: SLF001
-    outside = Outside()
     try:
         yield outside
     finally:

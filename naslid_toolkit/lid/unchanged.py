@@ -91,12 +91,11 @@ def _random_states() -> Restore:
     return partial(_set_random_states, torch.get_rng_state(), cuda, numpy, random.getstate())
 
 
-def _set_random_states(
-    state: Tensor, cuda: list[Tensor], numpy: Mapping[str, Any] | tuple[Any, ...], own: object
-) -> None:
+def _set_random_states(state: Tensor, cuda: Any, numpy: Any, own: Any) -> None:  # noqa: ANN401
+    # A type checker of containers would draw from the random state that was just set.
     torch.set_rng_state(state)
-    np.random.set_state(numpy)  # type: ignore[arg-type]  # noqa: NPY002
-    random.setstate(own)  # type: ignore[arg-type]
+    np.random.set_state(numpy)  # noqa: NPY002
+    random.setstate(own)
     if cuda:
         torch.cuda.set_rng_state_all(cuda)
 

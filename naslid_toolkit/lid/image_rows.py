@@ -60,8 +60,8 @@ class Trial:
         known = self.shapes.get(run, ()) if self.images else [()] * len(tensors)
         if len(known) != len(tensors):
             raise ShapeError(
-                f"gives {len(tensors)} tensors for {images} images and {len(known)} for "
-                f"{self.images} (see select=)"
+                f"gives {len(tensors)} tensors for {images} images, and for {self.images} it gives "
+                f"{len(known)} or does not run (see select=)"
             )
         for part, tensor in enumerate(tensors):
             if why_no_features(tensor):
@@ -168,12 +168,14 @@ def try_out(network: nn.Module, call: Call, layers: Sequence[str], sizes: set[in
 
     def look(run: str, output: object) -> None:
         tensors = tensors_in(output)
-        seen[run] = tuple(map(_shape, tensors))
-        if _is_folded(tensors, images):
+        if run not in seen and _is_folded(tensors, images):
             unclear.append(run)
+        seen.setdefault(run, tuple(tuple(tensor.shape) for tensor in tensors))
 
     with _watch_sequences(network, images) as mixed:
         ran = _ran(network, few, layers, look)
+    if ran and _is_training(network) and not seen.keys() >= set(layers):
+        _ran(network, few, layers, look, evaluating=True)  # layers that training drops by chance
     if not ran:
         whole = call.pick(_mirrored(range(call.images)))
         places = _compare(network, whole, layers, None)
@@ -234,6 +236,10 @@ def _ran(
     return True
 
 
+def _is_training(network: nn.Module) -> bool:
+    return any(module.training for module in network.modules())
+
+
 def _compare(
     network: nn.Module, mirrored: Call, layers: Sequence[str], runs: Sequence[str] | None
 ) -> dict[str, tuple[frozenset[Place], ...]]:
@@ -246,7 +252,7 @@ def _compare(
             places[run] = tuple(frozenset(_equal_rows(t, mirrored.images)) for t in tensors)
 
     _ran(network, mirrored, layers, look)
-    if not all(map(any, places.values())) and any(m.training for m in network.modules()):
+    if not all(map(any, places.values())) and _is_training(network):
         _ran(network, mirrored, layers, look, evaluating=True)
     return places
 
@@ -293,24 +299,25 @@ def _before_a_run(
     kwargs: dict[str, object],
 ) -> None:
     given = next((v for v in (*args, *kwargs.values()) if isinstance(v, Tensor)), None)
-    if given is not None and _is_sequence_of(given, images, batch_first=bool(module.batch_first)):
+    sizes = None if given is None or given.is_nested else given.shape
+    if sizes is not None and _is_sequence_of(sizes, images, batch_first=bool(module.batch_first)):
         note()
 
 
-def _is_sequence_of(given: Tensor, images: int, *, batch_first: bool) -> bool:
-    if given.ndim == 2:  # one sequence, without a batch
-        return len(given) == images
+def _is_sequence_of(sizes: Sequence[int], images: int, *, batch_first: bool) -> bool:
+    if len(sizes) == 2:  # one sequence, without a batch
+        return sizes[0] == images
     steps, batch = (1, 0) if batch_first else (0, 1)
-    return given.shape[steps] == images != given.shape[batch]
+    return sizes[steps] == images != sizes[batch]
 
 
 def tensors_in(output: object) -> list[Tensor]:
     """Return all tensors within tuples, lists, mappings and dataclasses, in order.
 
-    A packed sequence is one tensor, ``(images, steps, features)``, with zeros after its end.
+    Sequences of several lengths, packed or nested, are one tensor with zeros after their ends.
     """
     if isinstance(output, Tensor):
-        return [output]
+        return [torch.nested.to_padded_tensor(output, 0.0) if output.is_nested else output]
     parts: Sequence[object] = ()
     if isinstance(output, PackedSequence):
         return [pad_packed_sequence(output, batch_first=True)[0]]
@@ -325,8 +332,6 @@ def tensors_in(output: object) -> list[Tensor]:
 
 def why_no_features(tensor: Tensor) -> str:
     """Say why a tensor cannot be the features of images; nothing if it can."""
-    if tensor.is_nested:
-        return "gives a nested tensor (see select=)"
     if tensor.layout != torch.strided:
         return "gives a sparse tensor (see select=)"
     if not (tensor.is_floating_point() or tensor.is_complex() or tensor.is_quantized):
@@ -341,14 +346,10 @@ def plain_features(tensor: Tensor) -> Tensor:
     return tensor.dequantize() if tensor.is_quantized else tensor
 
 
-def _shape(tensor: Tensor) -> Shape:
-    return () if tensor.is_nested else tuple(tensor.shape)
-
-
 def _is_folded(tensors: Sequence[Tensor], images: int) -> bool:
     """Whether the first tensor that may follow the images may have several rows for each."""
     for tensor in tensors:
-        fitting = [dim for dim, size in enumerate(_shape(tensor)) if size % images == 0]
+        fitting = [dim for dim, size in enumerate(tensor.shape) if size % images == 0]
         if fitting and not why_no_features(tensor):
             if images in tensor.shape:  # the images, or by chance; the first dimension is theirs
                 return tensor.shape[0] != images and 0 in fitting

@@ -314,6 +314,9 @@ def _keeper(max_features: int | None) -> Callable[[str, Tensor], Tensor]:
 def _joined(passes: Sequence[tuple[dict[str, Tensor], dict[str, str]]], reduce: Reduce) -> Measured:
     """Put the parts of a batch together."""
     kept, left_out = _in_all(passes, "parts")
+    for run in [run for run, parts in kept.items() if len({part.shape[1] for part in parts}) > 1]:
+        left_out[run] = "gives another number of features for every part of the batch"
+        del kept[run]
     return {run: reduce(run, torch.cat(kept.pop(run))) for run in list(kept)}, left_out
 
 

@@ -170,12 +170,10 @@ LEFT_OUT = {
     "no tensor": lambda _x: "word",
     "no features": lambda x: x[:, :0],
     "a sparse tensor": lambda x: x.to_sparse(),
-    "a nested tensor": lambda x: torch.nested.nested_tensor(list(x)),
 }
 
 
 @pytest.mark.parametrize("name", LEFT_OUT)
-@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
 def test_what_does_not_follow_the_images_is_left_out_and_named(name, draw):
     network = nn.Sequential(nn.Identity(), Calls(lambda x: (x, LEFT_OUT[name](x))[0]))
     network.add_module("odd", Calls(LEFT_OUT[name]))
@@ -226,11 +224,18 @@ OUTPUTS = {
     ),
     "half precision": (lambda x: x.bfloat16(), lambda x: x.bfloat16()),
     "a packed sequence": (packed, padded),
+    "a nested tensor": (
+        lambda x: torch.nested.nested_tensor(
+            [image[: 2 + i % 3] for i, image in enumerate(x.view(-1, 4, 6))]
+        ),
+        padded,
+    ),
 }
 
 
 @pytest.mark.parametrize("name", OUTPUTS)
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:.*quant.*:UserWarning")
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
 def test_the_features_within_an_output_are_found(name, draw):
     given, right = OUTPUTS[name]
     images = torch.randn(IMAGES, 24, generator=draw)
@@ -385,3 +390,62 @@ def test_a_layer_that_runs_in_some_batches_only_is_left_out(draw):
         measured = measure_distances(Sometimes(), batches)
 
     assert measured.layers == ("always",)
+
+
+def test_a_layer_that_training_drops_by_chance_is_measured_where_it_runs(draw):
+    class Dropping(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.rare = nn.Dropout(0.5), nn.Linear(6, 4)
+
+        def forward(self, images):
+            features = self.first(images)
+            dropped = self.training and len(images) < IMAGES  # as a draw after others may decide
+            return features if dropped else self.rare(features)
+
+    profile = lid_profile(Dropping(), torch.randn(IMAGES, 6, generator=draw), k=8)
+
+    assert profile.layers == ("first", "rare")
+
+
+def test_runs_that_a_small_batch_does_not_have_are_left_out(draw):
+    class OneByOne(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(6, 4)
+
+        def forward(self, images):
+            return torch.cat([self.layer(image[None]) for image in images])
+
+    network = nn.Sequential(nn.Identity(), OneByOne())
+
+    with pytest.warns(NaslidWarning, match=r"'1.layer' gives .*; and 16 more in left_out"):
+        profile = lid_profile(network, torch.randn(IMAGES, 6, generator=draw), layers="**", k=8)
+
+    assert profile.layers == ("0", "1")
+    assert len(profile.left_out) == IMAGES
+
+
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
+def test_padded_sequences_are_measured_in_an_encoder_that_leaves_the_padding_out(draw):
+    layer = nn.TransformerEncoderLayer(WIDTH, 2, 16, batch_first=True)
+    network = Calls(nn.TransformerEncoder(layer, 2)).eval()
+    network.forward = lambda x: network.function(x, src_key_padding_mask=(x == 0).all(-1))
+    images = torch.randn(IMAGES, 4, WIDTH, generator=draw)
+    images[::3, 2:] = 0
+
+    profile = lid_profile(network, images, layers="**.norm2", k=8)
+
+    outputs = network(images)
+    assert profile.layers == ("function.layers.0.norm2", "function.layers.1.norm2")
+    right = expected(outputs.detach() * (images != 0).any(-1, keepdim=True))
+    assert float(profile.lid[1]) == pytest.approx(right, rel=1e-4)
+
+
+def test_parts_with_other_numbers_of_features_are_not_put_together(draw):
+    network = nn.Sequential(nn.Identity(), Calls(lambda x: x[:, : 3 + len(x) % 2]))
+
+    with pytest.warns(NaslidWarning, match="'1' gives another number of features for every part"):
+        profile = lid_profile(network, torch.randn(25, 6, generator=draw), k=8, micro_batch=10)
+
+    assert profile.layers == ("0",)

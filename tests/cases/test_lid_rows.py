@@ -75,6 +75,30 @@ def test_sequence_first_layers_give_what_images_first_ones_give(kind, steps, dra
     assert {name: found[name] for name in right} == pytest.approx(right, rel=1e-4)
 
 
+def test_a_sequence_as_long_as_the_batch_gives_what_scikit_dimension_gives(draw):
+    skdim_id = pytest.importorskip("skdim.id")
+    images = torch.randn(IMAGES, IMAGES, 3, generator=draw)
+    network = Sequences("lstm", images_first=False).eval()
+
+    profile = lid_profile(network, images, layers="norm", k=8)
+
+    with torch.no_grad():
+        rows = network(images).transpose(0, 1).flatten(1).double().numpy()
+    right = skdim_id.MLE().fit(rows, n_neighbors=8).dimension_
+    assert float(profile.lid) == pytest.approx(right, rel=1e-5)
+
+
+@pytest.mark.parametrize("name", ["windows", "steps before images", "images in the middle"])
+def test_the_order_of_the_images_does_not_matter(name, draw):
+    network = nn.Sequential(nn.Linear(24, 24), Calls(FOLDS[name][0]))
+    images = torch.randn(IMAGES, 24, generator=draw)
+
+    found = lid_profile(network, images, k=8).lid
+
+    mixed = images[torch.randperm(IMAGES, generator=draw)]
+    torch.testing.assert_close(lid_profile(network, mixed, k=8).lid, found, rtol=1e-5, atol=0)
+
+
 @pytest.mark.parametrize("size", [1, 7, 11, IMAGES])
 def test_sequence_first_layers_are_measured_in_micro_batches(size, draw):
     images = torch.randn(IMAGES, 11, 3, generator=draw)

@@ -243,6 +243,8 @@ class CallReader:
             raise ShapeError(f"a batch has no tensor with a row for each image, but {kinds}")
         if tensors[0].is_meta:
             raise ShapeError("images on the meta device have no values")
+        if self._device in (None, tensors[0].device):  # others, such as lengths, are where they are
+            return Call(call.args, call.kwargs, len(tensors[0]))
         return call.changed(lambda tensor: tensor.to(self._device), len(tensors[0]))
 
     def _tensor(self, array: Tensor | Shaped[np.ndarray, "..."]) -> Tensor:

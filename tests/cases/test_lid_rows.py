@@ -450,6 +450,9 @@ def test_runs_that_a_small_batch_does_not_have_are_left_out(draw):
     assert len(profile.left_out) == IMAGES
 
 
+@pytest.mark.skipif(
+    not hasattr(torch.compiler, "set_stance"), reason="older torch fuses layers that are watched"
+)
 @pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
 def test_padded_sequences_are_measured_in_an_encoder_that_leaves_the_padding_out(draw):
     layer = nn.TransformerEncoderLayer(WIDTH, 2, 16, batch_first=True)

@@ -18,15 +18,17 @@ from naslid_toolkit.lid.bootstrap import holm
 from naslid_toolkit.partition.cost import sweep_cost
 from naslid_toolkit.partition.similarity import SIMILARITIES, cosine_similarity
 from naslid_toolkit.partition.stability import context_stability, similarity_variances
-from naslid_toolkit.search.config import load_task
+from naslid_toolkit.search.config import RunConfig, load_task
 from naslid_toolkit.search.result import load_run
 from naslid_toolkit.search.storage import RunStore
 from naslid_toolkit.search.study import (
     ARMS,
     FIRST_ARM,
     Study,
+    arm_config,
     check_arms,
     finished_folders,
+    holds_tables,
     read_table,
 )
 
@@ -90,7 +92,9 @@ def separability(
     return pd.concat(variances, ignore_index=True), pd.DataFrame(stabilities)
 
 
-def splitting_memory(out: str | Path, *, arms: Sequence[str] = tuple(ARMS)) -> dict[str, float]:
+def splitting_memory(
+    out: str | Path, *, arms: Sequence[str] = tuple(ARMS), base: RunConfig | None = None
+) -> dict[str, float]:
     """Measure how much memory the criteria of a study take while they measure edges.
 
     Parameters
@@ -99,6 +103,8 @@ def splitting_memory(out: str | Path, *, arms: Sequence[str] = tuple(ARMS)) -> d
         The folder of the study.
     arms
         Arms of the study.
+    base
+        The settings of the study, for a folder that holds tables and no runs.
 
     Returns
     -------
@@ -106,13 +112,9 @@ def splitting_memory(out: str | Path, *, arms: Sequence[str] = tuple(ARMS)) -> d
         Megabytes by arm, as :func:`~naslid_toolkit.partition.cost.sweep_cost` measures them on
         the study's network and probe batches; 0 where no network is measured.
     """
-    folders = finished_folders(out, arms)
     measured: dict[str, float] = {}
     memory = {}
-    for arm in arms:
-        config = RunStore.open(
-            next(path for (name, _), path in folders.items() if name == arm)
-        ).config
+    for arm, config in study_configs(out, arms, base).items():
         kind = config.criterion if config.levels else ""
         if kind in {"lid", "gradient"} and kind not in measured:
             measured[kind] = sweep_cost(
@@ -124,6 +126,28 @@ def splitting_memory(out: str | Path, *, arms: Sequence[str] = tuple(ARMS)) -> d
             ).megabytes
         memory[arm] = measured.get(kind, 0.0)
     return memory
+
+
+def study_configs(
+    out: str | Path, arms: Sequence[str], base: RunConfig | None = None
+) -> dict[str, RunConfig]:
+    """Return the settings of every arm of a study.
+
+    Parameters
+    ----------
+    out, arms, base
+        As of :func:`splitting_memory`; where there are runs, their own settings count.
+
+    Raises
+    ------
+    DataError
+        If there are neither runs nor tables with ``base``.
+    """
+    if holds_tables(out) and base is not None:
+        return {arm: arm_config(base, arm, 0) for arm in arms}
+    folders = finished_folders(out, arms)
+    firsts = {arm: next(path for (name, _), path in folders.items() if name == arm) for arm in arms}
+    return {arm: RunStore.open(path).config for arm, path in firsts.items()}
 
 
 def judge_study(
@@ -175,14 +199,13 @@ def judge_study(
     arms = list(dict.fromkeys(arm for arm, _ in _keys(study.scores)))
     if first not in arms:
         raise DataError(f"the study has no arm {first!r}; {nearest_name(first, arms)}")
-    scores = _with_trivial(study.scores)
-    accuracy = reference.accuracy.reindex(scores.index).dropna()
+    accuracy = reference.accuracy.reindex(study.scores.index).dropna()
     if len(accuracy) < _LEAST:
         raise DataError(
             f"{len(accuracy)} architectures of the study have a reference, at least 3 must"
         )
     accuracy = accuracy.sort_values(kind="stable")
-    scores = scores.loc[accuracy.index]
+    scores = _with_trivial(study.scores.loc[accuracy.index])
     tables = []
     for top in tops:
         count = max(_LEAST, int(top * len(accuracy) + 1e-9))

@@ -69,10 +69,10 @@ distribution of the number of convolutions, a criterion that needs no network. A
 number of threads rounds differently, which moves a training as another seed does.
 
 The tests are over seeds, paired by seed, so what they say is not of these weights alone
-(`docs/decisions/0010-verdicts.md`). {len(seeds)} seeds show large differences only: of
-0.02 in tau, with a spread (`sd of that`) of 0.018, three find one in five and ten four in five,
-before Holm's adjustment. That none is shown does not say that there is none. Splitting: wall time
-on a shared machine, and the peak of all tensors beside weights and images while edges are measured.
+(`docs/decisions/0010-verdicts.md`). With a spread (`sd of that`) of 0.018, three seeds find a
+difference of 0.02 in one study of five and ten in three of four, before Holm's adjustment: that
+none is shown does not say that there is none. Brackets are not adjusted. Splitting: wall time on a
+shared machine, and the peak of all tensors beside weights and images while edges are measured.
 """
 
 

@@ -288,7 +288,7 @@ def separability_tables(
 def _mean_text(values: pd.Series, digits: int) -> str:
     """Return the mean over seeds with its 95 % interval."""
     found = over_seeds(values)
-    if found.seeds == 1:
+    if math.isnan(found.high):  # one seed, or equal numbers
         return f"{found.mean:.{digits}f}"
     return f"{found.mean:.{digits}f} ± {found.high - found.mean:.{digits}f}"
 

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from naslid_toolkit.errors import ConfigError
 from naslid_toolkit.evaluation.benchmark import ReferenceTable, load_reference
+from naslid_toolkit.evaluation.verdicts import ON_THESE_WEIGHTS
 from naslid_toolkit.lid.estimators import ESTIMATORS
 from naslid_toolkit.lid.likelihood import MaximumLikelihood
 from naslid_toolkit.partition.similarity import SIMILARITIES
@@ -120,7 +121,9 @@ def _split(options: argparse.Namespace) -> int:
     k = options.k or settings.k
     estimator = ESTIMATORS[options.estimator or settings.estimator]
     similarity = SIMILARITIES[options.similarity or settings.similarity]
-    table = Table("edge", "groups", "score", "chosen in", "grouped alike in")
+    title = f"Split of {options.node}; shares: resamples of the images, {ON_THESE_WEIGHTS}"
+    heads = ("edge", "groups", "score", "chosen in", "grouped alike in")
+    table = Table(*heads, title=title, title_justify="left")
     shares: dict[int, tuple[str, str]] = {}
     if options.replicates and isinstance(estimator, MaximumLikelihood):
         with Console(stderr=True).status(f"resampling the images {options.replicates} times"):

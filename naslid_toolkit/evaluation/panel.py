@@ -15,6 +15,7 @@ from naslid_toolkit.evaluation.baselines import trivial_scores
 from naslid_toolkit.evaluation.benchmark import ReferenceTable
 from naslid_toolkit.evaluation.labels import noisy_labels
 from naslid_toolkit.evaluation.ranking import Values, aligned, bootstrap_taus, dense_ranks, tau_b
+from naslid_toolkit.evaluation.verdicts import ON_THESE_WEIGHTS, RESERVATION
 from naslid_toolkit.lid.bootstrap import holm
 from naslid_toolkit.space.nasbench201 import canonical_cell, parse_architecture
 from naslid_toolkit.supernet.network import Skeleton
@@ -49,13 +50,16 @@ class Evaluation:
     differences
         The first method against every other: ``tau`` difference with paired 95 % interval over
         architectures, two-sided bootstrap ``p_value``, and that adjusted for the number of
-        comparisons (``p_holm``).
+        comparisons (``p_holm``). All of it holds for these scores, of one training each: two
+        seeds of one method often differ by such an interval. Methods are compared over seeds,
+        by :func:`~naslid_toolkit.search.judging.judge_study` (``naslid compare``).
     ceilings
         One row a kind and top fraction: ``seed noise``, the tau that true expected accuracies
         would reach with these labels; ``validation``, that of validation accuracies after
         training alone. ``low`` and ``high`` as for the methods.
     protocol
-        What was compared with what: source, column, task, numbers, seeds, options.
+        What was compared with what: source, column, task, numbers, seeds, options, and for
+        what the ``differences`` hold.
     """
 
     correlations: pd.DataFrame
@@ -126,7 +130,8 @@ def evaluate(
     isomorphic
         ``"average"``: isomorphic cells count once, with their mean score and reference;
         ``"keep"``: every architecture counts. Where a table holds one architecture for all
-        isomorphic ones, scores are averaged in either case.
+        isomorphic ones, scores are averaged in either case. What counts once is what intervals
+        resample: kept cells are taken for a random draw from all cells of the space.
     baselines
         The network whose parameters and FLOPs the trivial baselines count; None
         leaves the baselines out. A method of a baseline's name stands in its place.
@@ -178,6 +183,7 @@ def evaluate(
             "isomorphic": "average" if average else "keep",
             "resamples": resamples,
             "seed": seed,
+            "differences": f"{ON_THESE_WEIGHTS}, over architectures; {RESERVATION}",
         },
     )
 

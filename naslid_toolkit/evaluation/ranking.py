@@ -122,7 +122,8 @@ def tau_difference(
     Returns
     -------
     tuple
-        Difference, lower and upper end; both methods are resampled together.
+        Difference, lower and upper end; both methods are resampled together. The interval is
+        over architectures, for these scores: another training of a method may turn it.
     """
     frame = aligned({"first": first, "second": second}, reference)
     taus = bootstrap_taus(frame, seed=seed, resamples=resamples)

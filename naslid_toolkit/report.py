@@ -175,7 +175,7 @@ def write_panel(
     parts = [f"<h1>{html.escape(title)}</h1>"]
     parts.append(panel_table(evaluation).to_html(index=False, border=0))
     parts += [f"<p>{html.escape(line)}</p>" for line in panel_lines(evaluation)]
-    drawn, seed = scores[scores.columns[:_SCATTERS]], evaluation.protocol["seed"]
+    drawn, seed = scores.dropna()[scores.columns[:_SCATTERS]], evaluation.protocol["seed"]
     for number, figure in enumerate(
         (
             plot_ranking(drawn, reference.accuracy, seed=seed, evaluation=evaluation),

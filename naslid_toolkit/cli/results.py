@@ -11,6 +11,8 @@ from rich.text import Text
 
 from naslid_toolkit.errors import ConfigError
 from naslid_toolkit.evaluation.benchmark import ReferenceTable, load_reference
+from naslid_toolkit.evaluation.keyed import Reading
+from naslid_toolkit.evaluation.notations import NAMES, NOTATIONS
 from naslid_toolkit.lid.estimators import ESTIMATORS
 from naslid_toolkit.lid.likelihood import MaximumLikelihood
 from naslid_toolkit.partition.similarity import SIMILARITIES
@@ -46,7 +48,7 @@ def add_split_options(parser: argparse.ArgumentParser) -> None:
 def add_truth_options(parser: argparse.ArgumentParser) -> None:
     """Declare the options that name a table of reference accuracies."""
     add = parser.add_argument
-    add("--truth", metavar="FILE", help="table of reference accuracies, Parquet or CSV")
+    add("--truth", metavar="FILE", help="table of reference accuracies: Parquet, CSV, JSON")
     add("--column", metavar="NAME", help="its column of accuracies")
     add("--validation", metavar="NAME", help="its column of validation accuracies, for a ceiling")
     add(
@@ -55,6 +57,17 @@ def add_truth_options(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar="KEY=VALUE",
         help="its rows to take, for instance dataset=cifar10 (may be repeated)",
+    )
+    add_name_options(parser)
+
+
+def add_name_options(parser: argparse.ArgumentParser) -> None:
+    """Declare the options that say where the names of architectures are and what they are."""
+    parser.add_argument("--key", metavar="NAME", help="column of the architectures' names")
+    parser.add_argument(
+        "--notation",
+        choices=[*NOTATIONS, NAMES],
+        help="how they are written (default: recognised); 'names' compares them as they are",
     )
 
 
@@ -66,6 +79,8 @@ def chosen_truth(options: argparse.Namespace) -> ReferenceTable | None:
             column=options.column,
             validation=options.validation,
             where=chosen_rows(options.where),
+            key=options.key,
+            notation=options.notation,
         )
     for name in ("column", "validation", "where"):
         if getattr(options, name):
@@ -80,6 +95,12 @@ def chosen_rows(texts: Sequence[str]) -> dict[str, str]:
     if wrong:
         raise ConfigError(f"--where needs KEY=VALUE, got {wrong[0]!r}")
     return {key: value for key, _, value in pairs}
+
+
+def reading_lines(scores: Reading | None, reference: Reading | None) -> list[str]:
+    """Return what was read of both tables; of the reference not every column left out."""
+    lines = scores.lines("Scores") if scores else []
+    return lines + (reference.lines("Reference", verbose=False) if reference else [])
 
 
 def say(line: str) -> None:

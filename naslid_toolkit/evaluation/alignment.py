@@ -64,8 +64,7 @@ class LeftOut:
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as JSON-able data."""
-        data = asdict(self)
-        return {k: list(v) if isinstance(v, tuple) else v for k, v in data.items()}
+        return asdict(self)
 
 
 def comparable(

@@ -17,7 +17,7 @@ MISSING: Final = frozenset(
 )
 _COST: Final = "param params parameter parameters flop flops mac macs latency memory energy"
 _BOOKKEEPING: Final = (
-    "seed epoch epochs step steps iteration iterations iter lr learningrate time times second "
+    "seed epoch epochs step steps iteration iterations iter lr learningrate time times "
     "seconds minutes hours duration date timestamp index idx id i fold run row unnamed"
 )
 _WORDS: Final[tuple[tuple[Kind, frozenset[str]], ...]] = (

@@ -19,6 +19,7 @@ from naslid_toolkit.space.nasbench201 import (
     POOL,
     benchmark_order,
     format_architecture,
+    nasbench201,
     parse_architecture,
 )
 
@@ -91,6 +92,7 @@ def _architecture(named: Mapping[Edge, str]) -> Architecture | None:
 
 
 _benchmark_order = lru_cache(maxsize=1)(benchmark_order)
+_space = lru_cache(maxsize=1)(nasbench201)
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,7 +272,12 @@ def _readings(texts: Sequence[str], notations: Sequence[str]) -> dict[str, _Cell
 
 
 def _written(cell: Architecture | None, text: str) -> str:
-    return text if cell is None else format_architecture(cell)
+    return text if cell is None else _format(cell)
+
+
+@lru_cache(maxsize=1 << 15)
+def _format(cell: Architecture) -> str:
+    return format_architecture(cell, _space())
 
 
 def _settle(

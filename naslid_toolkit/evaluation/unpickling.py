@@ -2,7 +2,7 @@
 
 import pickle  # its opcodes are interpreted here, its calls are not made
 import re
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from io import BufferedIOBase
@@ -16,7 +16,7 @@ _LONGEST: Final = 1 << 26  # bytes of one string or frame; longer ones are an at
 _TRIAL: Final = frozenset({"eval_acc1es", "eval_losses", "eval_names", "epochs", "seed"})
 _ARCHITECTURE: Final = frozenset({"all_results", "arch_str"})
 _FEW: Final = 16
-_EPOCH_KEY: Final = re.compile(r".+@\d+")  # 'x-valid@199': new in every trial, never shared
+_EPOCH_KEY: Final = re.compile(r".+@\d+")  # 'x-valid@199': often new in every trial
 _NUMBER_TYPE: Final = re.compile(r"[<>=|]?[fiub][1248]")
 
 
@@ -168,6 +168,7 @@ class _Reader(_Standard):  # type: ignore[misc]  # the standard library does not
         self._on_trial = on_trial
         self._fresh: list[int] = []
         self._puts = 0
+        self._keys: Counter[str] = Counter()
 
     def find_class(self, module: str, name: str, /) -> Callable[..., Any]:
         """Return the stand-in of a global name, or refuse it."""
@@ -236,10 +237,22 @@ class _Reader(_Standard):  # type: ignore[misc]  # the standard library does not
     def _forget(self) -> None:
         """Drop what only the record just read could refer to."""
         for index in self._fresh:
-            value = self.memo[index]
-            if not _shared(value):
+            if not self._may_come_again(self.memo[index]):
                 del self.memo[index]
         self._fresh.clear()
+
+    def _may_come_again(self, value: object) -> bool:
+        """Say whether other records may refer to a value.
+
+        Keys such as 'x-valid@199' and ('cifar10', 777) are either one object for all records or
+        a new one in each; the first few of a value are kept, so that both work and the memory
+        stays bounded.
+        """
+        short = isinstance(value, tuple) and all(isinstance(one, str | int) for one in value)
+        if short or (isinstance(value, str) and _EPOCH_KEY.fullmatch(value)):
+            self._keys[str(value)] += 1
+            return self._keys[str(value)] <= _FEW
+        return _shared(value)
 
     def _refuse(self) -> None:
         raise DataError("the pickle uses an operation that no benchmark file needs")
@@ -267,7 +280,7 @@ def _shared(value: object) -> bool:
     """Say whether other records may refer to this: names, short lists of them, stand-ins."""
     if isinstance(value, list):
         return len(value) <= _FEW and all(isinstance(item, str) for item in value)
-    return callable(value) or (isinstance(value, str) and not _EPOCH_KEY.fullmatch(value))
+    return callable(value) or isinstance(value, str)
 
 
 def _nothing(*_arguments: object) -> None:

@@ -11,6 +11,7 @@ from naslid_toolkit.cli.results import (
     add_truth_options,
     chosen_rows,
     chosen_truth,
+    key_of,
     print_frame,
     reading_lines,
     say,
@@ -75,6 +76,7 @@ def _add_score_options(parser: argparse.ArgumentParser) -> None:
 
 def _evaluate(options: argparse.Namespace) -> int:
     run = load_run(options.scores) if Path(options.scores).is_dir() else None
+    _check_key(options, run)
     truth = _truth(options, run)
     scores, reading = _scores(options, run, truth)
     declarations = _add_combinations(options.prior, scores)
@@ -104,8 +106,16 @@ def _evaluate(options: argparse.Namespace) -> int:
     return 0
 
 
+def _check_key(options: argparse.Namespace, run: FewShotRun | None) -> None:
+    """Refuse a column of names that neither table has."""
+    tables = [options.scores] * (run is None) + [options.truth] * bool(options.truth)
+    if options.key and not any(key_of(path, options.key) for path in tables):
+        raise DataError(f"no column {options.key!r} of names in {' or '.join(tables)}")
+
+
 def _truth(options: argparse.Namespace, run: FewShotRun | None) -> ReferenceTable:
-    truth = chosen_truth(options)
+    own = {"key": key_of(options.truth, options.key)} if options.truth else {}
+    truth = chosen_truth(argparse.Namespace(**{**vars(options), **own}))
     if truth is None and run is not None:
         truth = load_truth(run.config)
         if truth is None:
@@ -124,7 +134,7 @@ def _scores(
             smaller=options.lower_is_better,
             larger=options.higher_is_better,
             where=chosen_rows(options.rows),
-            key=options.key,
+            key=key_of(options.scores, options.key),
             notation=options.notation,
             known=truth.accuracy.index,
         )

@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Sequence
+from pathlib import Path
 
 import pandas as pd
 from rich.console import Console
@@ -13,6 +14,7 @@ from naslid_toolkit.errors import ConfigError
 from naslid_toolkit.evaluation.benchmark import ReferenceTable, load_reference
 from naslid_toolkit.evaluation.keyed import Reading
 from naslid_toolkit.evaluation.notations import NAMES, NOTATIONS
+from naslid_toolkit.evaluation.reading import read_raw
 from naslid_toolkit.lid.estimators import ESTIMATORS
 from naslid_toolkit.lid.likelihood import MaximumLikelihood
 from naslid_toolkit.partition.similarity import SIMILARITIES
@@ -63,11 +65,13 @@ def add_truth_options(parser: argparse.ArgumentParser) -> None:
 
 def add_name_options(parser: argparse.ArgumentParser) -> None:
     """Declare the options that say where the names of architectures are and what they are."""
-    parser.add_argument("--key", metavar="NAME", help="column of the architectures' names")
+    parser.add_argument(
+        "--key", metavar="NAME", help="column of the architectures' names (default: recognised)"
+    )
     parser.add_argument(
         "--notation",
         choices=[*NOTATIONS, NAMES],
-        help="how they are written (default: recognised); 'names' compares them as they are",
+        help="how they are written, where that is not clear; 'names' compares them as they are",
     )
 
 
@@ -82,10 +86,16 @@ def chosen_truth(options: argparse.Namespace) -> ReferenceTable | None:
             key=options.key,
             notation=options.notation,
         )
-    for name in ("column", "validation", "where"):
+    alone = () if hasattr(options, "scores") else ("key", "notation")  # those of scores as well
+    for name in ("column", "validation", "where", *alone):
         if getattr(options, name):
             raise ConfigError(f"--{name} needs --truth, the table it is in")
     return None
+
+
+def key_of(path: str, key: str | None) -> str | None:
+    """Return the column of names that was asked for if a table has it; else it finds its own."""
+    return key if key and key in read_raw(Path(path)).frame else None
 
 
 def chosen_rows(texts: Sequence[str]) -> dict[str, str]:
@@ -110,7 +120,7 @@ def say(line: str) -> None:
 
 def print_frame(frame: pd.DataFrame, title: str) -> None:
     """Print a frame of text as a table: in a narrow terminal by more lines, never cut."""
-    table = Table(title=title, title_justify="left")
+    table = Table(title=Text(title), title_justify="left")
     for place, name in enumerate(map(str, frame)):
         table.add_column(Text(name), justify="left" if place == 0 else "right", overflow="fold")
     for row in frame.itertuples(index=False):

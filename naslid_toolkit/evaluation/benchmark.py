@@ -312,7 +312,7 @@ class _Accuracies:
 def _accuracies(table: KeyedTable, column: str) -> _Accuracies:
     """Return a column of accuracies or errors in [0, 1] by architecture and seed."""
     rows, notes = table.by_architecture({column: table.columns[column].values})
-    values = rows[column]
+    values = rows[column].astype(float)
     missing = values[values.isna()].index.get_level_values("architecture")
     if len(missing) == len(values):
         raise DataError(f"column {column!r} of {table.path} has no numbers")

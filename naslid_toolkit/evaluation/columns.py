@@ -92,7 +92,7 @@ class Numbers:
     Parameters
     ----------
     values
-        Floats, NaN where a cell is empty or holds none.
+        Floats of at least 32 bits, NaN where a cell is empty or holds none.
     problem
         Why the column is none of numbers; empty where it is one.
     percent
@@ -131,6 +131,8 @@ def numbers(column: pd.Series) -> Numbers:
     problem = _problem(column)
     if problem:
         return Numbers(pd.Series(np.nan, column.index), problem)
+    if column.dtype in (np.float32, np.float64):
+        return Numbers(column)
     if pd.api.types.is_numeric_dtype(column):
         return Numbers(pd.Series(column.to_numpy(dtype=float, na_value=np.nan), column.index))
     known = [value for value in column if not is_missing(value)]

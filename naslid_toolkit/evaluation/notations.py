@@ -167,7 +167,8 @@ def translate(
     names
         As a file has them.
     notation
-        A key of :data:`NOTATIONS`, or ``"names"`` to leave them alone; None recognises it.
+        A key of :data:`NOTATIONS`, which decides where several can read the names, or
+        ``"names"`` to leave them alone; None decides by facts.
     values
         Columns of numbers beside the names. Cells without a path from input to output are at
         chance: that tells which order of operations is meant.
@@ -202,19 +203,16 @@ def translate(
     texts = [str(name).strip() for name in names]
     if notation == NAMES:
         return Translation(tuple(texts), "names, compared as they are")
-    readings = _readings(texts, [notation] if notation else list(NOTATIONS))
+    readings = _readings(texts)
     if not readings:
-        if notation is not None:
-            raise DataError(
-                f"few of the names, such as {texts[0]!r}, are {NOTATIONS[notation].title}"
-            )
         return Translation(tuple(texts), "names, compared as they are")
     chosen, why = next(iter(readings)), ""
-    if notation is None:
-        if len(readings) > 1:
-            chosen, why = _settle(readings, texts, _facts(values, reference), known)
-        elif chosen == "index":
-            _check_indices(readings[chosen], texts, _facts(values, reference))
+    if notation in readings:
+        chosen = str(notation)
+    elif len(readings) > 1:
+        chosen, why = _settle(readings, texts, _facts(values, reference), known)
+    elif chosen == "index":
+        _check_indices(readings[chosen], texts, _facts(values, reference))
     read = readings[chosen]
     unread = tuple(dict.fromkeys(text for text in texts if read.get(text) is None))
     written = tuple(_written(read.get(text), text) for text in texts)
@@ -259,15 +257,16 @@ def _share(texts: Sequence[str], read: Callable[[str], Architecture | None]) -> 
     return sum(read(text) is not None for text in short) / max(len(texts), 1)
 
 
-def _readings(texts: Sequence[str], notations: Sequence[str]) -> dict[str, _Cells]:
+def _readings(texts: Sequence[str]) -> dict[str, _Cells]:
     """Return what each notation makes of the texts, of those that read most of them."""
     unique = list(dict.fromkeys(texts))
     some = unique[:: max(1, len(unique) // 50)]
     found: dict[str, _Cells] = {}
-    for name in notations:
-        read = NOTATIONS[name].read
-        if _share(some, read) > _FEW and (name != "index" or _share(unique, read) == 1):
-            found[name] = {t: read(t) if len(t) <= _LONGEST else None for t in unique}
+    for name, read in ((name, notation.read) for name, notation in NOTATIONS.items()):
+        if _share(some, read) > _FEW:
+            cells = {t: read(t) if len(t) <= _LONGEST else None for t in unique}
+            if name != "index" or None not in cells.values():  # a name of another kind: no indices
+                found[name] = cells
     return found
 
 
@@ -320,9 +319,9 @@ def _verdict(cells: _Cells, texts: Sequence[str], facts: _Facts) -> tuple[int, b
     dead = np.array([(cell := cells.get(text)) is not None and _dead(cell) for text in texts])
     supports, contradicts = 0, False
     for column in facts.columns:
-        values = column[dead & np.isfinite(column)]
+        values = column[dead & ~np.isnan(column)]
         if len(values):
-            if (values == np.nanmin(column[np.isfinite(column)])).all():
+            if (values == np.nanmin(column)).all():
                 supports = max(supports, len(np.unique(np.array(texts)[dead])))
             else:
                 contradicts = True
@@ -337,10 +336,12 @@ def _dead(cell: Architecture) -> bool:
 def _check_indices(cells: _Cells, texts: Sequence[str], facts: _Facts) -> None:
     """Refuse integers that accuracies show to be no indices of the benchmark."""
     supports, contradicts = _verdict(cells, texts, facts)
-    if facts.reference and contradicts and not supports:
+    whole = len(cells) == len(_benchmark_order())  # may be numbered in another order
+    if (facts.reference or whole) and contradicts and not supports:
         wrong = [t for t in dict.fromkeys(texts) if (c := cells[t]) is not None and _dead(c)]
         raise DataError(
             f"the names are integers, but no indices of NAS-Bench-201: its cells "
             f"{', '.join(wrong[:_EXAMPLES])} have no path to the output and cannot be above "
-            f"others; --notation names compares them as they are"
+            f"others; --notation names compares them as they are, --notation index takes them for "
+            f"indices all the same"
         )

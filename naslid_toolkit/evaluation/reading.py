@@ -31,7 +31,8 @@ _PACKED: Final[Mapping[bytes, Callable[..., Any]]] = {
     b"\xfd7zXZ": lzma.open,
 }
 _FOREIGN: Final[Mapping[bytes, str]] = {
-    b"PK": "a zip archive, such as an Excel workbook or a file of torch or NumPy",
+    b"PK": "a zip archive, such as an Excel workbook or a file of NumPy or torch (one of "
+    "NAS-Bench-201 becomes a table by 'naslid truth import')",
     b"\x93NUMPY": "an array of NumPy",
     b"SQLite": "a database",
     b"\x89HDF": "an HDF5 file",

@@ -561,6 +561,36 @@ def test_import_says_the_notation_that_it_found(tmp_path, capsys):
     assert tau_of(tmp_path / "t.parquet") == pytest.approx(TAU)
 
 
+def test_a_key_is_taken_from_the_table_that_has_it(tables, tmp_path, capsys):
+    path = tmp_path / "s.csv"
+    path.write_text(path.read_text().replace("arch,", "mine,"))
+    options = ["--resamples", "5", "--json"]
+
+    assert main([*tables, *options, "--key", "mine", "--notation", "naslib"]) == 0
+    assert json.loads(capsys.readouterr().out)["protocol"]["architectures"] == 29
+    assert main([*tables, *options, "--key", "other"]) == 2
+    assert "no column 'other' of names in" in capsys.readouterr().err
+
+
+def test_a_whole_benchmark_in_another_order_is_no_list_of_indices():
+    dead = [not any(live_edges(EDGES, [(op,) for op in cell.operations])) for cell in SPACE]
+    scores = pd.DataFrame({"score": np.where(dead, 10.0, np.arange(len(dead)) % 80 + 12.0)})
+
+    with pytest.raises(DataError, match="no indices of NAS-Bench-201"):
+        translate([str(number) for number in range(len(dead))], values=scores)
+
+
+def test_minus_infinity_is_the_lowest_value(tmp_path):
+    names = [str(list(naslib(name))) for name in CELLS]
+    table = pd.DataFrame({"arch": names, "score": [*SCORE[:29], -np.inf]})
+    table.to_csv(tmp_path / "s.csv", index=False)
+
+    found = read_scores(tmp_path / "s.csv")
+
+    assert set(found.scores.index) == set(CELLS)
+    assert "1 infinite value of 'score' ranked at its end" in found.reading.notes
+
+
 def test_a_key_can_be_named(tmp_path):
     text = rows(CELLS, CELLS[::-1], SCORE, header="arch,other,score")
     path = write(tmp_path / "s.csv", text)

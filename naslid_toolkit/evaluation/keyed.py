@@ -172,6 +172,7 @@ class KeyedTable:
             if name not in rows
             and (name in self.problems or kind_of(str(name)) == "bookkeeping")
             and whole[name].astype(str).nunique() > 1
+            and not self.frame[name].astype(str).is_unique  # such a column numbers the rows
         ]
         seed = f" with seed {own['seed'].iloc[0]}" if "seed" in self.frame else ""
         count = "twice" if len(own) == 2 else f"{len(own)} times"

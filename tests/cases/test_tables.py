@@ -396,7 +396,7 @@ def test_rows_that_repeat_count_once_and_are_said(tmp_path):
     [
         ("arch,acc\na,90\na,80\n", "has architecture a twice and different values.*'seed'"),
         ("arch,acc,seed\na,90,1\na,80,1\n", "has architecture a twice with seed 1"),
-        ("arch,acc,epoch\na,90,1\na,80,2\n", r"they differ in 'epoch' \(1, 2\)"),
+        ("arch,acc,epoch\na,90,1\na,80,2\nb,70,2\n", r"they differ in 'epoch' \(1, 2\)"),
         ("arch,acc\na,8796\nb,9000\n", "no accuracies in per cent.*the largest is 9000"),
         ("arch,acc\na,inf\nb,90\n", "the largest is inf"),
         ("arch,loss\na,1\nb,2\n", "no column of accuracies: 'loss' is a loss"),
@@ -600,3 +600,10 @@ def test_a_key_can_be_named(tmp_path):
     assert table.scores.loc[CELLS[-1], "score"] == SCORE[0]
     with pytest.raises(DataError, match="no column 'othr' of names; did you mean 'other'"):
         read_scores(path, key="othr")
+
+
+def test_tables_with_gaps_in_the_reference_count_them(tmp_path):
+    truth = load_reference(write(tmp_path / "t.csv", "arch,acc\na,90\nb,\nc,70\nd,80\n"))
+
+    assert sorted(truth.accuracy.index) == ["a", "c", "d"]
+    assert truth.reading.notes == ("1 row without a value left out (b)",)

@@ -95,6 +95,9 @@ def summary_lines(run: FewShotRun, reference: ReferenceTable | None) -> list[str
             f"each of {len(compared)} architectures (best {values.max():.3f}, "
             f"mean {values.mean():.3f})."
         )
+        read = reference.reading
+        if read is not None and (read.notes or read.form != "Parquet"):
+            lines += read.lines("Read", verbose=False)
         if SINGLE in run.scores:
             scores = (run.scores[FEW_SHOT], run.scores[SINGLE])
             change, low, high = tau_difference(*scores, reference.accuracy, seed=run.config.seed)

@@ -14,7 +14,8 @@ from naslid_toolkit.evaluation.keyed import KeyedTable, Reading, Where, read_tab
 from naslid_toolkit.shipped import shipped
 
 _PERCENT: Final = 1.5  # a largest accuracy above this can only be a percentage
-_MOST: Final = 100.0  # no accuracy is above this
+_SHARE: Final = 1 + 1e-6  # the largest share, rounded in 32 bits
+_MOST: Final = 100.0  # no accuracy in per cent is above this
 _NO_ACCURACY: Final = frozenset({"loss", "rank"})
 
 
@@ -322,7 +323,8 @@ def _accuracies(table: KeyedTable, column: str) -> _Accuracies:
         )
     values = values.dropna()
     share = table.columns[column].percent
-    if np.isinf(values).any() or values.max() > (1.0 if share else _MOST):
+    neither = _SHARE < values.max() <= _PERCENT  # too large for shares, too small for per cent
+    if np.isinf(values).any() or neither or values.max() > (_SHARE if share else _MOST):
         raise DataError(
             f"column {column!r} of {table.path} holds no accuracies in per cent or in [0, 1]: the "
             f"largest is {values.max():g}"

@@ -37,6 +37,7 @@ _NUMBER: Final = re.compile(r"[+-]?(\d[\d.,]*|[.,]\d+)(e[+-]?\d+)?\s*(%?)")
 _INFINITE: Final = re.compile(r"[+-]?inf(inity)?")
 _HALF: Final = 0.5  # a column of which fewer cells are numbers is one of text
 _EXAMPLES: Final = 2
+_LONG: Final = 150  # characters of a name that messages show
 
 
 def words(name: str) -> list[str]:
@@ -230,7 +231,9 @@ def _value(text: str, *, comma: bool, scale: float) -> float | None:
 
 def examples(names: Sequence[str]) -> str:
     """Return the first of several names, and how many more there are."""
-    shown = ", ".join(map(str, names[:_EXAMPLES]))
+    shown = ", ".join(
+        name if len(name) <= _LONG else f"{name[:_LONG]}..." for name in names[:_EXAMPLES]
+    )
     return f"{shown}, ..." if len(names) > _EXAMPLES else shown
 
 

@@ -62,8 +62,8 @@ class Reading:
         """Return it as one or two lines of text; without ``verbose`` columns left out are not."""
         taken = ", ".join(f"{n} ({how})" if how else n for n, how in self.taken.items())
         lines = [
-            f"{title}: {taken} of {self.source} ({self.form}), {self.architectures:,} "
-            f"architectures; {self.key}."
+            f"{title}: {taken} of {self.source} ({self.form}), "
+            f"{counted(self.architectures, 'architecture')}; {self.key}."
         ]
         left = [f"{name} ({why})" for name, why in self.left_out.items()] if verbose else []
         parts = [f"left out: {', '.join(left)}"] if left else []
@@ -176,7 +176,9 @@ class KeyedTable:
         ]
         seed = f" with seed {own['seed'].iloc[0]}" if "seed" in self.frame else ""
         count = "twice" if len(own) == 2 else f"{len(own)} times"
-        message = f"{self.path} has architecture {name} {count}{seed} and different values"
+        message = (
+            f"{self.path} has architecture {examples([name])} {count}{seed} and different values"
+        )
         if differing:
             values = examples([*whole[differing[0]].astype(str).unique()])
             return f"{message}; choose rows {_CHOOSE}: they differ in {differing[0]!r} ({values})"

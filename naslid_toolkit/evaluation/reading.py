@@ -81,6 +81,8 @@ def read_raw(path: Path) -> RawTable:
         return _read_file(path)
     except DataError as error:
         raise type(error)(f"{path}: {error}") from error
+    except RecursionError as error:
+        raise DataError(f"{path} is nested too deeply for a table") from error
     except (pa.ArrowException, OSError, EOFError, ValueError, lzma.LZMAError, zlib.error) as error:
         raise DataError(f"{path} is damaged or not a Parquet or CSV table ({error})") from error
 

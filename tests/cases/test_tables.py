@@ -399,6 +399,8 @@ def test_rows_that_repeat_count_once_and_are_said(tmp_path):
         ("arch,acc,epoch\na,90,1\na,80,2\nb,70,2\n", r"they differ in 'epoch' \(1, 2\)"),
         ("arch,acc\na,8796\nb,9000\n", "no accuracies in per cent.*the largest is 9000"),
         ("arch,acc\na,inf\nb,90\n", "the largest is inf"),
+        ("arch,acc\na,1.4\nb,0.9\n", "no accuracies in per cent or in .0, 1.: the largest is 1.4"),
+        ("[[" * 50_000, "nested too deeply for a table"),
         ("arch,loss\na,1\nb,2\n", "no column of accuracies: 'loss' is a loss"),
         ("arch,acc\na,90%\nb,80\n", "some cells have a per cent sign and some have none"),
         ('arch,acc\na,"93,603"\nb,"92,112"\n', "a comma for decimals or for thousands"),

@@ -96,6 +96,9 @@ def summary_lines(run: FewShotRun, reference: ReferenceTable | None) -> list[str
             f"each of {len(compared)} architectures (best {values.max():.3f}, "
             f"mean {values.mean():.3f})."
         )
+        read = reference.reading
+        if read is not None and (read.notes or read.form != "Parquet"):
+            lines += read.lines("Read", verbose=False)
         if SINGLE in run.scores:
             scores = (run.scores[FEW_SHOT], run.scores[SINGLE])
             change, low, high = tau_difference(*scores, reference.accuracy, seed=run.config.seed)
@@ -173,7 +176,7 @@ def write_panel(
     parts = [f"<h1>{html.escape(title)}</h1>"]
     parts.append(panel_table(evaluation).to_html(index=False, border=0))
     parts += [f"<p>{html.escape(line)}</p>" for line in panel_lines(evaluation)]
-    drawn, seed = scores[scores.columns[:_SCATTERS]], evaluation.protocol["seed"]
+    drawn, seed = scores.dropna()[scores.columns[:_SCATTERS]], evaluation.protocol["seed"]
     for number, figure in enumerate(
         (
             plot_ranking(drawn, reference.accuracy, seed=seed, evaluation=evaluation),

@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 import pandas as pd
 from pandas.io.formats.style import Styler
 
+from naslid_toolkit.evaluation.alignment import LeftOut
 from naslid_toolkit.evaluation.benchmark import ReferenceTable
 from naslid_toolkit.evaluation.panel import Evaluation
 from naslid_toolkit.evaluation.verdicts import (
@@ -107,6 +108,9 @@ def panel_lines(evaluation: Evaluation) -> list[str]:
         f"architectures, {protocol['resamples']} resamples. 'best of' k lets the reference choose "
         f"among the k largest scores: an oracle."
     ]
+    lines += LeftOut(**protocol["left_out"]).lines()
+    if not protocol["baselines"]:
+        lines.append("No untrained baselines: they are known of cells of NAS-Bench-201 alone.")
     whole = evaluation.correlations[evaluation.correlations["top"] == 1]
     known = whole[~whole["baseline"] & whole["seed_low"].notna()]
     lines += [

@@ -4,6 +4,7 @@ import bisect
 import glob
 import itertools
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -100,6 +101,8 @@ class ImageTable:
             kind = pq.read_schema(path).field(self.columns.image).type
             for row, cell in _cells(path, self.columns.image, wanted[start:stop]):
                 name = f"image {row} of {path}"
+                if cell is None:
+                    raise DataError(f"{name} is null; leave this row out of the file")
                 if nesting(kind):
                     pixels, remarks = number_pixels(cell, _number_type(kind), name)
                 else:
@@ -288,9 +291,13 @@ def _read_schema(path: Path) -> pa.Schema:
     if not path.is_file():
         raise DataError(f"no file {path}; {EXPECTED}")
     try:
-        return pq.read_schema(path)
+        schema = pq.read_schema(path)
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"{path} is damaged or not a Parquet file; {EXPECTED}") from error
+    name, count = Counter([*schema.names, ""]).most_common(1)[0]
+    if count > 1:
+        raise DataError(f"{path} has {count} columns called {name!r}; give them different names")
+    return schema
 
 
 def _read_columns(path: Path, schema: pa.Schema, label: str) -> pa.Table:

@@ -5,6 +5,8 @@ import struct
 import warnings
 import zlib
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -23,6 +25,7 @@ _FOREIGN: Final = frozenset({"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"})
 # Recognised in files of any name; others begin like much that is no picture.
 _UNMISTAKABLE: Final = frozenset({"AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "WEBP"})
 Pixels = np.ndarray[Any, np.dtype[np.float32]]
+_TOO_LARGE: Final = (Image.DecompressionBombError, Image.DecompressionBombWarning)
 _BROKEN: Final = (
     OSError,
     ValueError,
@@ -33,8 +36,7 @@ _BROKEN: Final = (
     TypeError,
     struct.error,
     zlib.error,
-    Image.DecompressionBombError,
-    Image.DecompressionBombWarning,
+    *_TOO_LARGE,
 )
 _ORIENTATION: Final = 0x0112  # tags of EXIF and TIFF
 _BITS: Final = 258
@@ -114,8 +116,10 @@ def is_picture(path: Path) -> bool:
     if path.suffix.lower() in _endings():
         return True
     try:
-        with Image.open(path, formats=sorted(_UNMISTAKABLE & set(_formats()))):
+        with _unwarned(), Image.open(path, formats=sorted(_UNMISTAKABLE & set(_formats()))):
             return True
+    except _TOO_LARGE:
+        return True
     except _BROKEN:
         return False
 
@@ -144,11 +148,8 @@ def read_picture(source: Path | bytes, name: str) -> Picture:
     content = io.BytesIO(source) if isinstance(source, bytes) else source
     suffix = "" if isinstance(source, bytes) else source.suffix.lower()
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # about metadata, naming no file
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(content, formats=_formats(suffix)) as image:
-                return _decoded(image)
+        with _unwarned(), Image.open(content, formats=_formats(suffix)) as image:
+            return _decoded(image)
     except _BROKEN as error:
         what = "decoded" if isinstance(source, bytes) else "read as an image"
         raise DataError(f"{name} cannot be {what}: {_what_it_is(source, error)}") from error
@@ -242,6 +243,15 @@ def _areas(length: int, count: int) -> Float[Tensor, "count length"]:
     starts = torch.arange(length)
     inside = torch.minimum(edges[1:, None], starts + 1) - torch.maximum(edges[:-1, None], starts)
     return inside.clamp_min(0) * (count / length)
+
+
+@contextmanager
+def _unwarned() -> Iterator[None]:
+    """Turn Pillow's warning of too many pixels into an error; others name no file, leave them."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        yield
 
 
 @cache

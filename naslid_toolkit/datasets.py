@@ -348,8 +348,7 @@ def _kept(
                 return None
             raise DataError(
                 f"the images have different sizes, {_by(first)} and {_by(shape)} "
-                f"({table.name(row)}); "
-                f"bring them to one by size (--set images.size=32)"
+                f"({table.name(row)}); bring them to one by size (--set images.size=32)"
             )
         image = fitted(torch.from_numpy(pixels), size, square=square)
         kept = kept or [image.new_empty(len(part), *image.shape) for part in chosen]

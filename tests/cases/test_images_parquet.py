@@ -580,6 +580,15 @@ def test_any_size_is_brought_to_any_height_and_said(tmp_path, size, wanted, shap
     assert f"images of {size[1]} x {size[0]} {how} to {shape[0]} x {shape[1]}" in task.notes
 
 
+@pytest.mark.parametrize("side", [28, 8, 33])
+def test_the_preset_for_own_images_takes_digits_of_any_size(tmp_path, side):
+    path = write(tmp_path / "x.parquet", {"image": cells(size=(side, side)), "label": every(int)})
+
+    task = load_task(RunConfig.preset("small", data=str(path)))
+
+    assert task.image_shape == (3, 16, 16)
+
+
 def test_uneven_reduction_averages_over_equal_areas(tmp_path):
     ramp = np.arange(28, dtype=np.uint8).repeat(28).reshape(28, 28)
     column = [ramp.tolist()] * ROWS

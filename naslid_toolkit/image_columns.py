@@ -111,6 +111,11 @@ def plain(kind: pa.DataType) -> pa.DataType:
     return kind.storage_type if isinstance(kind, pa.BaseExtensionType) else kind
 
 
+def is_text(kind: pa.DataType) -> bool:
+    """Say whether values are texts."""
+    return str(plain(kind)) in {"string", "large_string", "string_view"}
+
+
 def nesting(kind: pa.DataType) -> int:
     """Return how deep lists of numbers are nested; 0 for what is no such list."""
     depth, kind = 0, plain(kind)
@@ -204,7 +209,7 @@ class Labels:
 
 def distinct_values(column: pa.ChunkedArray) -> tuple[Numbers, list[Any]]:
     """Return a place for every row, and the different values at these places; None is the last."""
-    kind = plain(column.type)
+    kind = pa.large_string() if is_text(column.type) else plain(column.type)
     flat = column.cast(pa.int64() if pa.types.is_null(kind) else kind)
     encoded = pa.concat_arrays(flat.chunks or [pa.array([], flat.type)]).dictionary_encode()
     places = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
@@ -290,14 +295,13 @@ def _holds_pictures(kind: pa.DataType) -> bool:
     kind = plain(kind)
     if pa.types.is_struct(kind):
         return bool(kind.get_field_index("bytes") >= 0)
-    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
+    return str(kind) in {"binary", "large_binary", "binary_view"}
 
 
 def _may_label(kind: pa.DataType) -> bool:
     kind, types = plain(kind), pa.types
     numbers = types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind)
-    texts = types.is_string(kind) or types.is_large_string(kind)
-    return bool(numbers or texts or types.is_boolean(kind) or types.is_null(kind))
+    return bool(numbers or is_text(kind) or types.is_boolean(kind) or types.is_null(kind))
 
 
 def _first_of_type(schema: pa.Schema) -> tuple[str, str] | None:

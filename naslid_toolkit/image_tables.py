@@ -22,10 +22,11 @@ from naslid_toolkit.image_columns import (
     Numbers,
     choose_columns,
     distinct_values,
+    is_text,
     nesting,
     plain,
 )
-from naslid_toolkit.pictures import number_pixels, read_picture
+from naslid_toolkit.pictures import number_pixels, picture_bytes, read_picture
 
 Files = str | Path | Sequence[str | Path]
 PARTS: Final = ("train", "valid", "test")
@@ -106,7 +107,7 @@ class ImageTable:
                 if nesting(kind):
                     pixels, remarks = number_pixels(cell, _number_type(kind), name)
                 else:
-                    picture = read_picture(_content(cell, name), name)
+                    picture = read_picture(picture_bytes(cell, name), name)
                     pixels, remarks = picture.pixels(), picture.remarks
                 yield start + row, pixels, remarks
 
@@ -220,6 +221,8 @@ def open_image_table(
             f"expected at least two"
         )
     parts = _parts(main, held, tables)
+    if parts is None and any(map(_has_split, tables)):
+        notes.append(f"column {SPLIT!r} does not name several parts; it divides nothing")
     return ImageTable(
         files=files,
         columns=columns,
@@ -314,7 +317,7 @@ def _parts(
 ) -> Numbers | None:
     """Return the part of every row; None where all are one part."""
     by_file = [_part_of_file(path) if len(main) > 1 else _NO_PART for path in main]
-    codes = [_row_parts(table, part) for table, part in zip(tables, by_file, strict=False)]
+    codes = list(itertools.starmap(_row_parts, zip(main, tables, by_file, strict=False)))
     present = {int(code) for code in np.unique(np.concatenate(codes))}
     if held and _TEST in present:
         raise DataError(
@@ -340,15 +343,24 @@ def _part_of_file(path: Path) -> int:
     return _NO_PART if part is None else PARTS.index(part)
 
 
-def _row_parts(table: pa.Table, of_file: int) -> Numbers:
-    """Return the part of every row: that of its column, if it names nothing but parts."""
-    if SPLIT not in table.column_names or not pa.types.is_string(plain(table[SPLIT].type)):
+def _row_parts(path: Path, table: pa.Table, of_file: int) -> Numbers:
+    """Return the part of every row: that of its column, if this names parts, or of its file."""
+    if not _has_split(table):
         return np.full(table.num_rows, of_file)
     places, names = distinct_values(table[SPLIT])
-    parts = [part_of(name) for name in names[:-1]]
-    if None in parts or -1 in places:
+    parts = [part_of(name) if name else None for name in names]
+    if not any(parts):
         return np.full(table.num_rows, of_file)
-    return np.array([PARTS.index(part) for part in parts if part is not None], dtype=int)[places]
+    if strange := [str(names[place]) for place in np.unique(places) if parts[place] is None]:
+        raise DataError(
+            f"column {SPLIT!r} of {path} names parts, but also {', '.join(strange)}; let every row "
+            f"be train, validation or test, or call the column otherwise"
+        )
+    return np.array([PARTS.index(part or "train") for part in parts])[places]
+
+
+def _has_split(table: pa.Table) -> bool:
+    return SPLIT in table.column_names and is_text(table[SPLIT].type)
 
 
 def _cells(path: Path, column: str, wanted: Numbers) -> Iterator[tuple[int, Any]]:
@@ -383,18 +395,3 @@ def _number_type(kind: pa.DataType) -> str:
     while nesting(kind):
         kind = kind.value_type
     return str(kind)
-
-
-def _content(cell: Any, name: str) -> bytes:  # noqa: ANN401 - a cell
-    """Return the bytes of a picture."""
-    content = cell.get("bytes") if isinstance(cell, dict) else cell
-    path = cell.get("path") if isinstance(cell, dict) else None
-    if isinstance(content, bytes):
-        return content
-    path = content if isinstance(content, str) else path
-    if path:
-        raise DataError(
-            f"{name} is only the path {path!r}, not the image itself; collect the files in a "
-            f"folder for each class and pack them with 'naslid pack'"
-        )
-    raise DataError(f"{name} is null; leave this row out of the file")

@@ -155,6 +155,27 @@ def read_picture(source: Path | bytes, name: str) -> Picture:
         raise DataError(f"{name} cannot be {what}: {_what_it_is(source, error)}") from error
 
 
+def picture_bytes(cell: Any, name: str) -> bytes:  # noqa: ANN401 - a cell
+    """Return the content of a picture from a cell: bytes, or ``{bytes, path}``.
+
+    Raises
+    ------
+    DataError
+        If there is none; names the picture.
+    """
+    content = cell.get("bytes") if isinstance(cell, dict) else cell
+    path = cell.get("path") if isinstance(cell, dict) else None
+    if isinstance(content, bytes):
+        return content
+    path = content if isinstance(content, str) else path
+    if path:
+        raise DataError(
+            f"{name} is only the path {path!r}, not the image itself; collect the files in a "
+            f"folder for each class and pack them with 'naslid pack'"
+        )
+    raise DataError(f"{name} is null; leave this row out of the file")
+
+
 def number_pixels(rows: Any, kind: str, name: str) -> tuple[Pixels, tuple[str, ...]]:  # noqa: ANN401
     """Return the pixels of an image that is stored as nested lists of numbers.
 

@@ -200,6 +200,19 @@ def raw_pixels(path, **settings):
     return np.stack([found[row] for row in sorted(found)])
 
 
+@pytest.mark.parametrize("kind", ["large", "view"])
+def test_large_and_viewed_types_are_read(tmp_path, kind):
+    if kind == "view" and not hasattr(pa, "string_view"):
+        pytest.skip("pyarrow has no views yet")
+    texts, binary = pa.large_string, pa.large_binary
+    if kind == "view":
+        texts, binary = pa.string_view, pa.binary_view
+    images = pa.array([one["bytes"] for one in cells()], binary())
+    columns = {"image": images, "label": pa.array(["b", "a"] * 12, texts())}
+
+    assert load_image_parquet(write(tmp_path / "x.parquet", columns)).classes == ("a", "b")
+
+
 def test_bytes_without_a_path_are_images(tmp_path):
     plain = [one["bytes"] for one in cells()]
     path = write(tmp_path / "x.parquet", {"image": plain, "label": every(int)})
@@ -531,10 +544,20 @@ def test_the_name_of_a_single_file_divides_nothing(file):
     ]
 
 
-def test_a_column_of_other_words_divides_nothing(file):
-    path = file(label=every(int), split=["fold1", "fold2"] * 12)
+@pytest.mark.parametrize("words", [["fold1", "fold2"], ["train", "train"]])
+def test_a_column_that_names_no_parts_divides_nothing_and_that_is_said(file, words):
+    task = load_image_parquet(file(label=every(int), split=words * 12))
 
-    assert sizes(load_image_parquet(path)) == [14, 5, 5]
+    assert sizes(task) == [14, 5, 5]
+    assert "column 'split' does not name several parts; it divides nothing" in task.notes
+
+
+@pytest.mark.parametrize("other", ["extra", None])
+def test_a_column_that_names_parts_and_something_else_is_refused(file, other):
+    path = file(label=every(int), split=["train", "test", other] * 8)
+
+    with pytest.raises(DataError, match=f"'split' of .* names parts, but also {other}"):
+        load_image_parquet(path)
 
 
 def test_a_limit_that_leaves_no_test_image_is_refused(file):

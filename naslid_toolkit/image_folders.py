@@ -104,8 +104,9 @@ class _Scan:
                 f"{', '.join(classes) or 'none'}; expected at least two folders with images, one "
                 f"for each class"
             )
+        number = {name: place for place, name in enumerate(classes)}
         files = tuple(
-            ImageFile(path, self._name(path), classes.index(name), part)
+            ImageFile(path, self._name(path), number[name], part)
             for part, name, _, images in found
             for path in images
         )

@@ -12,10 +12,10 @@ from rich.text import Text
 
 from naslid_toolkit.errors import ConfigError
 from naslid_toolkit.evaluation.benchmark import ReferenceTable, load_reference
-from naslid_toolkit.evaluation.verdicts import ON_THESE_WEIGHTS
 from naslid_toolkit.evaluation.keyed import Reading
 from naslid_toolkit.evaluation.notations import NAMES, NOTATIONS
 from naslid_toolkit.evaluation.reading import read_raw
+from naslid_toolkit.evaluation.verdicts import ON_THESE_WEIGHTS
 from naslid_toolkit.lid.estimators import ESTIMATORS
 from naslid_toolkit.lid.likelihood import MaximumLikelihood
 from naslid_toolkit.partition.similarity import SIMILARITIES

@@ -149,8 +149,11 @@ def few_shot_search(
                 donors=donors,
                 on_event=on_event,
             )
-    given, task = task, load_task(config) if task is None else task
-    store = _open(out, config, task) if resume else RunStore.create(out, config, task=task.name)
+    given, task = task, load_task(config, on_event=on_event) if task is None else task
+    if resume:
+        store = _open(out, config, task)
+    else:
+        store = RunStore.create(out, config, task=task.name, notes=task.notes)
     folders = tuple(Path(donor).resolve() for donor in donors)
     place = Place(store.folder.resolve(), device, given, folders)
     where = resolve_device(device)

@@ -116,7 +116,7 @@ def hierarchical_search(
     """
     if min(sibling_epochs, samples) < 1:
         raise ConfigError("sibling_epochs and samples must be at least 1")
-    task = load_task(config) if task is None else task
+    task = load_task(config, on_event=on_event) if task is None else task
     settings = replace(config, levels=0, single=False)
     store = _store(Path(out), settings, task)
     place = resolve_device(device)
@@ -146,7 +146,7 @@ def hierarchies(space: SearchSpace) -> Iterator[tuple[int, tuple[int, ...]]]:
 
 def _store(out: Path, config: RunConfig, task: ImageTask) -> RunStore:
     if not (out / "config.toml").exists():
-        return RunStore.create(out, config, task=task.name)
+        return RunStore.create(out, config, task=task.name, notes=task.notes)
     store = RunStore.open(out)
     if store.config != config or store.task != task.name:
         raise ConfigError(f"the run in {out} has other settings or images")

@@ -47,7 +47,8 @@ def create_run(config: RunConfig, folder: str | Path) -> RunStore:
     DataError
         If the images of the settings cannot be read.
     """
-    return RunStore.create(folder, config, task=load_task(config).name)
+    task = load_task(config)
+    return RunStore.create(folder, config, task=task.name, notes=task.notes)
 
 
 def start_search(folder: str | Path, *, device: str = "auto", workers: int = 1) -> SearchProcess:

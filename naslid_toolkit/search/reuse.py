@@ -153,7 +153,8 @@ def derive_run(source: str | Path, tree: SplitTree, out: str | Path) -> RunStore
             f"the tree has {deepest} levels, the run's settings {config.levels}; a leaf cannot "
             f"be split further"
         )
-    store = RunStore.create(out, config, task=old.task)
+    notes = old.environment.get("images", ())
+    store = RunStore.create(out, config, task=old.task, notes=notes)
     store.save_tree(tree)
     donors = Donors((old.folder,))
     chains: dict[str, Chain | None] = {node.name: tree.chain(node.name) for node in tree.nodes()}

@@ -49,8 +49,10 @@ class RunStore:
     folder: Path
 
     @classmethod
-    def create(cls, folder: str | Path, config: RunConfig, *, task: str) -> "RunStore":
-        """Start the folder of a new run.
+    def create(
+        cls, folder: str | Path, config: RunConfig, *, task: str, notes: Sequence[str] = ()
+    ) -> "RunStore":
+        """Start the folder of a new run on a task with that name and those notes.
 
         Raises
         ------
@@ -66,7 +68,8 @@ class RunStore:
         made = not folder.exists()
         staging = folder.with_name(f".{folder.name}.{os.getpid()}.tmp") if made else folder
         store = cls(staging)
-        store._write_json("environment.json", {**_environment(), "task": task})
+        images = {"images": list(notes)} if notes else {}
+        store._write_json("environment.json", {**_environment(), "task": task, **images})
         store._write_text("config.toml", tomli_w.dumps(config.to_dict()))
         if made:
             staging.replace(folder)  # the folder appears as a whole run, or not at all
@@ -96,7 +99,7 @@ class RunStore:
 
     @property
     def environment(self) -> dict[str, Any]:
-        """Versions, platform, commit, and the name of the image task."""
+        """Versions, platform, commit, name of the image task, and what was decided about it."""
         return self._read_json("environment.json")
 
     @property

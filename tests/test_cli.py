@@ -188,6 +188,7 @@ def test_text_from_files_is_never_run_as_html(searched, tmp_path):
     assert "<img src=x" not in page
 
 
+@pytest.mark.slow
 def test_ctrl_c_stops_with_everything_stored_and_says_how_to_go_on(searched, tmp_path, capsys):
     whole, _, _ = searched
     process = naslid("search", *FAST, "--out", "run", cwd=tmp_path)
@@ -301,6 +302,7 @@ def test_a_run_without_references_says_so(tmp_path, capsys, monkeypatch):
     assert "No reference accuracies" in page
 
 
+@pytest.mark.slow
 def test_bars_are_shown_in_a_terminal(tmp_path):
     import pty
 
@@ -361,6 +363,7 @@ def test_a_split_by_hand_trains_only_what_changes(searched, tmp_path, capsys):
         assert message in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_several_processes_give_the_same_run(searched, tmp_path, capsys):
     arguments = ["search", *FAST, "--workers", "2", "--out", str(tmp_path / "run"), "-q"]
 
@@ -374,6 +377,7 @@ def test_several_processes_give_the_same_run(searched, tmp_path, capsys):
     assert "--workers must be at least 1" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_costs_are_measured_from_the_command_line(tmp_path, capsys):
     small = ["--channels", "4", "--cells", "1", "--pixels", "8", "--batches", "8"]
 
@@ -387,6 +391,7 @@ def test_costs_are_measured_from_the_command_line(tmp_path, capsys):
     assert main(["compare-cost", "--cells", "0"]) == 2
 
 
+@pytest.mark.slow
 def test_a_hierarchical_search_names_one_architecture(tmp_path, capsys):
     fast = ["--preset", "tiny", "--set", "training.batch_size=450", "--distillation", "0.5"]
     for setting in ("split.contexts=1", "split.probe_batches=1", "levels=0"):

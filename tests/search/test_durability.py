@@ -18,6 +18,8 @@ from naslid_toolkit.search.result import load_run
 from naslid_toolkit.search.storage import RunStore
 from tests.search.test_few_shot import assert_same_numbers
 
+pytestmark = pytest.mark.slow
+
 KILLS = int(os.environ.get("NASLID_KILLS", "12"))  # 50 takes some minutes more
 
 # Forks a search from a process that has loaded everything, so that most of a child's life is

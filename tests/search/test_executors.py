@@ -17,6 +17,8 @@ from naslid_toolkit.search.result import load_neighbours, load_run
 from naslid_toolkit.search.storage import RunStore
 from tests.search.test_few_shot import assert_same_numbers
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 
 

@@ -15,6 +15,8 @@ from naslid_toolkit.space.nasbench201 import OPERATIONS, parse_architecture
 from naslid_toolkit.supernet.training import snapshots_in
 from tests.search.test_few_shot import assert_same_numbers
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def config() -> RunConfig:

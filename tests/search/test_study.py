@@ -18,6 +18,8 @@ from naslid_toolkit.tables import (
     study_table,
 )
 
+pytestmark = pytest.mark.slow
+
 SOME = ["lid", "gradient", "exhaustive", "single supernet"]
 
 

@@ -68,7 +68,7 @@ bars.plot.bar(x="sweep", y=series, **shape, **style)
 # All criteria with the same number of optimiser steps, on the same architectures; differences are tested over seeds (paired t). At `small` the study that ships is read: eleven arms, three seeds of the demo's size. `paper` makes it anew (`naslid compare` does the same, in about an hour on one core), `tiny` makes a very small one.
 
 # %%
-settings = {"training": {"epochs": 4}, "warmup_epochs": 2} if tiny else {}
+settings = {"training": {"epochs": 4, "batch_size": 450}, "warmup_epochs": 2} if tiny else {}
 config = nl.RunConfig.preset("tiny" if tiny else "demo", **settings)
 truth = nl.load_truth(config)
 arms = ["lid", "gradient", "single supernet"] if tiny else list(nl.ARMS)

@@ -2,7 +2,8 @@
 # make test   lint and the whole test suite
 # make docs   the documentation, with every notebook executed (BUDGET=small for full numbers)
 # make lab    the notebooks in JupyterLab
-.PHONY: demo test docs lab install lint pytest bench clean
+# make test-minimum   the quick tests with the oldest versions that pyproject.toml allows
+.PHONY: demo test docs lab install lint pytest test-minimum bench clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -32,10 +33,20 @@ lint: install
 	$(BIN)/lint-imports
 
 # one thread a worker: more would wait for each other
-pytest: export OMP_NUM_THREADS = 1
-pytest: export OPENBLAS_NUM_THREADS = 1
+pytest test-minimum: export OMP_NUM_THREADS = 1
+pytest test-minimum: export OPENBLAS_NUM_THREADS = 1
 pytest: install
-	$(BIN)/python -m pytest -n auto --dist loadfile --cov --cov-report=term:skip-covered
+	$(BIN)/python -m pytest -n auto --dist worksteal --cov --cov-report=term:skip-covered
+
+test-minimum: .venv-minimum/.installed
+	.venv-minimum/bin/python -m pytest -n auto --dist worksteal --ignore tests/browser -m "not slow and not data"
+
+# every lower bound of pyproject.toml as an exact version
+.venv-minimum/.installed: pyproject.toml
+	test -x .venv-minimum/bin/python || $(PYTHON) -m venv .venv-minimum
+	grep -oE '[a-z0-9-]+>=[0-9.]+' pyproject.toml | sed 's/>=/==/' > .venv-minimum/constraints.txt
+	.venv-minimum/bin/python -m pip install --quiet --constraint .venv-minimum/constraints.txt --editable '.[notebooks,test]'
+	touch $@
 
 docs: install
 	$(BIN)/python docs/build.py --budget $(BUDGET)
@@ -51,4 +62,4 @@ bench: install
 	$(BIN)/python -m benchmarks.widgets
 
 clean:
-	rm -rf .venv runs docs/_build docs/notebooks docs/reference .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv .venv-minimum runs docs/_build docs/notebooks docs/reference .pytest_cache .mypy_cache .ruff_cache

@@ -14,6 +14,7 @@ from naslid_toolkit.evaluation.benchmark import ReferenceTable, load_reference
 from naslid_toolkit.evaluation.panel import BENCHMARK
 from naslid_toolkit.evaluation.priors import combine
 from naslid_toolkit.evaluation.ranking import tau_b
+from naslid_toolkit.evaluation.verdicts import ON_THESE_WEIGHTS, RESERVATION
 from naslid_toolkit.plots._theme import OTHER_STYLES, finish
 from naslid_toolkit.runtime import read_json_lines
 from naslid_toolkit.search.judging import judge_study
@@ -187,6 +188,13 @@ def curve_figure(points: pd.DataFrame) -> go.Figure:
     return finish(figure, title="Ranking along the training of single supernets")
 
 
+def brackets(seeds: int) -> str:
+    """Say what the intervals of a section are over."""
+    if seeds == 1:
+        return f"over cells, {ON_THESE_WEIGHTS}; {RESERVATION}"
+    return f"over seeds (t, S = {seeds}) and cells together"
+
+
 def write_section(
     title: str, jobs: Mapping[str, Sequence["Job"]], path: Path, page: Path, *, command: str
 ) -> None:
@@ -206,7 +214,7 @@ the selection half of NAS-Bench-201, by which settings were chosen, and {len(cel
 the reported half, on validation images that were not trained on. Isomorphic cells are in the same
 half, which makes the halves differ, as the untrained scores show. Tau: Kendall's tau-b against the
 test accuracy after 200 epochs, mean over seeds ({", ".join(map(str, seeds))}); brackets: 95 %
-bootstrap over cells and seeds together; sd: between seeds; pick: reference accuracy (%) of the
+{brackets(len(seeds))}; sd: between seeds; pick: reference accuracy (%) of the
 cell of the reported half with the largest score, the best being
 {100 * truth.accuracy[list(cells.reported)].max():.2f}. `+ convolution count`: the sum of a row's
 ranks and those of the longest chain of convolutions (ties by size), a prior that was declared

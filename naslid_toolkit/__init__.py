@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from naslid_toolkit.evaluation.proxies import PROXIES
     from naslid_toolkit.evaluation.ranking import RankCorrelation, compare_rankings, kendall_tau
     from naslid_toolkit.evaluation.scores import LeafScore, score_architectures, score_proxies
+    from naslid_toolkit.evaluation.verdicts import over_seeds
     from naslid_toolkit.exercises import check_answer
     from naslid_toolkit.lid.bootstrap import bootstrap_profile, compare_profiles
     from naslid_toolkit.lid.estimators import ESTIMATORS
@@ -177,6 +178,7 @@ _HOMES: Final = {
     "log_similarity": "partition.similarity",
     "measure_distances": "lid.measure",
     "nasbench201": "space.nasbench201",
+    "over_seeds": "evaluation.verdicts",
     "pack_images": "packing",
     "pairwise_distances": "lid.gram",
     "panel_table": "tables",
@@ -285,6 +287,7 @@ __all__ = [
     "log_similarity",
     "measure_distances",
     "nasbench201",
+    "over_seeds",
     "pack_images",
     "pairwise_distances",
     "panel_table",

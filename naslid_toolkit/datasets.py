@@ -1,28 +1,28 @@
 """Images: the embedded digits, and image files in Parquet."""
 
-import io
-import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 from jaxtyping import Float, Int
-from PIL import Image, UnidentifiedImageError
 from torch import Tensor, nn
 
 from naslid_toolkit.errors import ConfigError, DataError, ShapeError
+from naslid_toolkit.image_columns import Numbers
+from naslid_toolkit.image_tables import PARTS, Files, ImageTable, open_image_table
+from naslid_toolkit.pictures import ALPHA, DEEP, FLOATS, TURNED, Tally, fitted
 from naslid_toolkit.runtime import generator
 
 _DIGIT: Final = 8  # pixels
 _PIECE: Final = 4
 _DIGITS_TRAIN: Final = 900
 _DIGITS_VALID: Final = 400  # the remaining 497 digits are the test images
+_FILES_NAMED: Final = 3  # in the name of a task
+# Conversions that change pixels, as the name of a task says them.
+_IN_NAME: Final = {ALPHA: "alpha", DEEP: "deep", FLOATS: "floats", TURNED: "turned"}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,6 +62,7 @@ class ImageTask:
     """A classification task: disjoint training, validation and test images.
 
     ``name`` says how the task was made; two tasks with the same name are the same images.
+    ``notes`` say in sentences what was chosen, converted and left out when they were read.
     """
 
     name: str
@@ -69,6 +70,7 @@ class ImageTask:
     train: Images
     valid: Images
     test: Images
+    notes: tuple[str, ...] = ()
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -78,8 +80,8 @@ class ImageTask:
 
     def to(self, device: torch.device | str) -> "ImageTask":
         """Return the task with all images on another device."""
-        moved = (images.to(device) for images in (self.train, self.valid, self.test))
-        return ImageTask(self.name, self.classes, *moved)
+        parts = {name: getattr(self, name).to(device) for name in PARTS}
+        return replace(self, **parts)
 
     def probe(self, *, batches: int, points: int, seed: int) -> tuple[Tensor, ...]:
         """Draw fixed probe batches for LID: the pixels of :meth:`labelled_probe`."""
@@ -225,137 +227,153 @@ def _lay_over(images: Tensor, grey: Float[Tensor, "images 8 8"], draw: torch.Gen
 
 
 def load_image_parquet(
-    path: str | Path,
+    path: Files,
     *,
     valid: int | float = 0.2,
     test: int | float = 0.2,
     limit: int | None = None,
     size: int | None = None,
     seed: int = 0,
+    image_column: str = "",
+    label_column: str = "",
+    test_data: Files = (),
+    drop_unlabelled: bool = False,
 ) -> ImageTask:
     """Load images in the Hugging Face layout: an image column ``{bytes, path}`` and a label.
 
     Parameters
     ----------
     path
-        A Parquet file; CIFAR-10 in this layout is one such file. Images are decoded with
-        Pillow and must all have the same size.
+        A Parquet file; or several of one kind, as a list, a pattern (``train-*.parquet``) or a
+        folder. CIFAR-10 in this layout is one such file. Images are whatever Pillow decodes
+        (:func:`~naslid_toolkit.pictures.read_picture`), or nested lists of numbers; all must
+        have the same size unless ``size`` is given. A column ``split``, or the names of several
+        files, that say ``train``, ``validation`` and ``test`` are followed.
     valid, test
-        Validation and test images: a number, or a share of all images.
+        Validation and test images, of a part that the files do not give: a number, or a share
+        of all images that are to be divided.
     limit
         Use only this many images, drawn at random; None uses all.
     size
-        Reduce the images to this height by averaging squares of pixels; None leaves them.
+        Bring the images to this height: by averaging over areas of pixels, or by repeating the
+        border of smaller ones. Of images of different sizes the largest square in the middle is
+        taken. None leaves them.
     seed
         Seed of the draw and of the split into parts.
+    image_column, label_column
+        The columns; empty for those that the file declares, else by name, else the only ones of
+        their type. Labels are whole numbers or texts.
+    test_data
+        Files of test images, named as in ``path``.
+    drop_unlabelled
+        Leave out rows whose label is missing, negative or beyond the names of the classes.
 
     Returns
     -------
     ImageTask
-        Standardised with the training images' mean and deviation of each channel.
+        Standardised with the training images' mean and deviation of each channel. Its ``notes``
+        say what was chosen, converted and left out.
 
     Raises
     ------
     DataError
-        If the file is missing, not Parquet, truncated, or not in this layout; the message
-        names the file and what was expected.
+        If a file is missing, not Parquet, truncated, or not in this layout, if a column cannot
+        be told, or a row has no label; the message names the file, and what to do.
     ConfigError
-        If no training images would be left, or the images cannot be divided into squares that
-        give this size.
+        If a part would be without images, or ``size`` is less than 1.
     """
-    path = Path(path)
-    image_column, label_column, names = _image_schema(path)
-    table = _read_parquet(path, [image_column, label_column])
-    order = torch.randperm(table.num_rows, generator=generator(seed, "parquet", "parts"))[:limit]
-    counts = [_count(share, len(order)) for share in (valid, test)]
-    if sum(counts) >= len(order):
-        raise ConfigError(f"{valid} validation and {test} test images leave none of {len(order)}")
-    table = table.take(order.numpy())
-    pixels = _reduced(_decode(path, table[image_column]), size)
-    labels = torch.from_numpy(table[label_column].to_numpy().astype(np.int64))
-    classes = names or tuple(str(label) for label in range(int(labels.max()) + 1))
-    bounds = (0, len(order) - sum(counts), len(order) - counts[1], len(order))
-    parts = [Images(pixels[a:b], labels[a:b]) for a, b in itertools.pairwise(bounds)]
-    sizes = ", ".join(str(len(part)) for part in parts)
-    shape = "" if size is None else f", size={size}"
-    return _standardised(f"{path.name}(images={sizes}{shape}, seed={seed})", classes, parts)
+    if size is not None and size < 1:
+        raise ConfigError(f"images cannot be brought to a height of {size}")
+    table = open_image_table(
+        path,
+        test_data=test_data,
+        image_column=image_column,
+        label_column=label_column,
+        drop_unlabelled=drop_unlabelled,
+    )
+    order = torch.randperm(len(table.rows), generator=generator(seed, "parquet", "parts"))
+    chosen, division = table.divided(order[:limit].numpy(), (valid, test))
+    pixels, tally, sizes = _decoded(table, chosen, size)
+    labels = [torch.from_numpy(table.labels[part]) for part in chosen]
+    parts = [Images(*pair) for pair in zip(pixels, labels, strict=True)]
+    name = _task_name(table, parts, tally.counts, size=size, seed=seed)
+    notes = (*table.notes, *division, *sizes, *tally.lines())
+    return _standardised(name, table.classes, parts, notes)
 
 
-def _image_schema(path: Path) -> tuple[str, str, tuple[str, ...]]:
-    """Find the image column, the label column and the class names of a Parquet file."""
-    expected = "expected a Parquet file with an image column {bytes, path} and an integer label"
-    if not path.is_file():
-        raise DataError(f"no file {path}; {expected}")
-    try:
-        schema = pq.read_schema(path)
-    except (pa.ArrowInvalid, OSError) as error:
-        raise DataError(f"{path} is damaged or not a Parquet file; {expected}") from error
-    images = [
-        field.name
-        for field in schema
-        if pa.types.is_struct(field.type) and field.type.get_field_index("bytes") >= 0
-    ]
-    labels = [field.name for field in schema if pa.types.is_integer(field.type)]
-    if not images or not labels:
-        raise DataError(f"{path} has the columns {schema.names}; {expected}")
-    label = "label" if "label" in labels else labels[0]
-    return images[0], label, _class_names(schema, label)
+def _task_name(
+    table: ImageTable, parts: Sequence[Images], remarks: Mapping[str, int], **settings: int | None
+) -> str:
+    """Say how a task was made: its parts, and whatever is not as usual."""
+    names = [path.name for path in table.files]
+    said: dict[str, object] = {"images": ", ".join(str(len(part)) for part in parts)}
+    if len(names) > _FILES_NAMED:
+        said["files"] = len(names)
+        names[1:-1] = ["..."]
+    if not table.columns.usual:
+        said["columns"] = f"{table.columns.image} {table.columns.label}"
+    if table.renumbered:
+        said["classes"] = len(table.classes)
+    if table.parts is not None:
+        said["parts"] = "stored"
+    if table.starts[-1] > len(table.rows):
+        said["unlabelled"] = table.starts[-1] - len(table.rows)
+    said |= {_IN_NAME[kind]: count for kind, count in remarks.items() if kind in _IN_NAME}
+    said |= {key: value for key, value in settings.items() if value is not None}
+    return f"{'+'.join(names)}({', '.join(f'{key}={value}' for key, value in said.items())})"
 
 
-def _class_names(schema: pa.Schema, label: str) -> tuple[str, ...]:
-    """Read the class names from the schema's ``huggingface`` metadata, if it holds any."""
-    import json  # noqa: PLC0415 - only for files that carry metadata
-
-    raw = (schema.metadata or {}).get(b"huggingface")
-    try:
-        names = json.loads(raw)["info"]["features"][label]["names"] if raw else ()
-    except (ValueError, KeyError, TypeError):
-        return ()
-    return tuple(str(name) for name in names)
+def _decoded(
+    table: ImageTable, chosen: Sequence[Numbers], size: int | None
+) -> tuple[list[Tensor], Tally, tuple[str, ...]]:
+    """Decode the rows chosen for each part; return pixels, remarks, and what became of sizes."""
+    decoded = _kept(table, chosen, size, square=False)
+    return decoded or _kept(table, chosen, size, square=True)  # type: ignore[return-value] # never
 
 
-def _read_parquet(path: Path, columns: list[str]) -> pa.Table:
-    try:
-        return pq.read_table(path, columns=columns)
-    except (pa.ArrowInvalid, OSError) as error:
-        raise DataError(f"{path} is damaged: its columns {columns} cannot be read") from error
+def _kept(
+    table: ImageTable, chosen: Sequence[Numbers], size: int | None, *, square: bool
+) -> tuple[list[Tensor], Tally, tuple[str, ...]] | None:
+    """Decode, fit and keep image by image; None if sizes differ and ``size`` can mend that."""
+    owner, place = np.full((2, table.starts[-1]), -1)
+    for number, part in enumerate(chosen):
+        owner[table.rows[part]], place[table.rows[part]] = number, np.arange(len(part))
+    kept: list[Tensor] = []
+    tally, first = Tally(), (0, 0)
+    for row, pixels, remarks in table.pictures(owner >= 0):
+        shape = pixels.shape[1:]
+        first = first if kept else shape
+        if shape != first and not square:
+            if size is not None:
+                return None
+            raise DataError(
+                f"the images have different sizes, {_by(first)} and {_by(shape)} "
+                f"({table.name(row)}); bring them to one by size (--set images.size=32)"
+            )
+        image = fitted(torch.from_numpy(pixels), size, square=square)
+        kept = kept or [image.new_empty(len(part), *image.shape) for part in chosen]
+        kept[owner[row]][place[row]] = image
+        for remark in remarks:
+            tally.add(remark, table.name(row))
+    last = tuple(kept[0].shape[-2:])
+    how = "reduced by averaging" if last < first else "padded by repeating the border"
+    note = f"images of {_by(first)} {how} to {_by(last)}"
+    if square:
+        note = f"images of different sizes: the middle square of each, brought to {_by(last)}"
+    return kept, tally, (note,) if square or last != first else ()
 
 
-def _decode(path: Path, column: pa.ChunkedArray) -> Tensor:
-    """Decode all images into ``(images, 3, height, width)`` float32 in [0, 1]."""
-    decoded: list[np.ndarray[Any, Any]] = []
-    for row, cell in enumerate(column.to_pylist()):
-        try:
-            decoded.append(np.asarray(Image.open(io.BytesIO(cell["bytes"])).convert("RGB")))
-        except (UnidentifiedImageError, OSError, TypeError) as error:
-            raise DataError(f"image {row} of {path} cannot be decoded") from error
-        if decoded[-1].shape != decoded[0].shape:
-            sizes = f"{decoded[0].shape[:2]} and {decoded[-1].shape[:2]}"
-            raise DataError(f"the images of {path} have different sizes: {sizes}")
-    return torch.from_numpy(np.stack(decoded)).permute(0, 3, 1, 2).float().div_(255).contiguous()
+def _by(shape: Sequence[int]) -> str:
+    return " x ".join(map(str, shape))
 
 
-def _reduced(pixels: Tensor, size: int | None) -> Tensor:
-    """Average squares of pixels, so that the images have this height."""
-    if size is None:
-        return pixels
-    height, width = pixels.shape[-2:]
-    side = height // max(size, 1)
-    if size < 1 or height % size or width % side:
-        raise ConfigError(
-            f"images of {height} x {width} cannot be reduced to a height of {size}: take a divisor "
-            f"of {height}, or images.size = 0 to keep them"
-        )
-    return nn.functional.avg_pool2d(pixels, side)
-
-
-def _count(share: int | float, total: int) -> int:
-    return round(share * total) if isinstance(share, float) else share
-
-
-def _standardised(name: str, classes: tuple[str, ...], parts: Sequence[Images]) -> ImageTask:
-    train = parts[0].pixels
-    mean = train.mean(dim=(0, 2, 3), keepdim=True)
-    deviation = train.std(dim=(0, 2, 3), keepdim=True).clamp_min(1e-6)
-    scaled = [replace(part, pixels=(part.pixels - mean) / deviation) for part in parts]
-    return ImageTask(name, classes, *scaled)
+def _standardised(
+    name: str, classes: tuple[str, ...], parts: Sequence[Images], notes: tuple[str, ...] = ()
+) -> ImageTask:
+    """Standardise in place: the images are kept once."""
+    train, valid, test = parts
+    mean = train.pixels.mean(dim=(0, 2, 3), keepdim=True)
+    deviation = train.pixels.std(dim=(0, 2, 3), keepdim=True).clamp_min(1e-6)
+    for part in parts:
+        part.pixels.sub_(mean).div_(deviation)
+    return ImageTask(name, classes, train, valid, test, notes)

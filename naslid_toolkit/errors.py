@@ -32,6 +32,10 @@ class WorkerError(NaslidError, RuntimeError):
     """A worker of an executor that died in the middle of a task."""
 
 
+class NetworkError(NaslidError, RuntimeError):
+    """A network that cannot be measured as it is, or whose forward pass fails."""
+
+
 class SearchCancelledError(NaslidError):
     """Raised through ``on_event`` to stop a search with everything stored."""
 

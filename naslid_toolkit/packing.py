@@ -1,20 +1,26 @@
 """A folder of images, one folder a class, packed into one Parquet file."""
 
 import io
+import itertools
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 
 from naslid_toolkit.datasets import Images
 from naslid_toolkit.errors import ConfigError, DataError, ShapeError
-from naslid_toolkit.runtime import OnEvent, WorkDone, ignore_event, replacing
+from naslid_toolkit.image_folders import ImageFolder, scan_folder
+from naslid_toolkit.image_tables import SPLIT
+from naslid_toolkit.pictures import Tally, read_picture
+from naslid_toolkit.runtime import OnEvent, Remark, WorkDone, ignore_event, replacing
 
-_ENDINGS: Final = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff"})
+_ROWS: Final = 64  # images written, and later read, at a time
+_SPLIT_WORDS: Final = {"train": "train", "valid": "validation", "test": "test"}
 
 
 def pack_images(
@@ -32,25 +38,30 @@ def pack_images(
     ----------
     folder
         One folder for each class, with its images, at any depth, below; the names of these
-        folders are the names of the classes, in alphabetical order. Hidden folders are left out.
+        folders are the names of the classes, in alphabetical order. Or folders ``train``,
+        ``val`` and ``test`` that hold such folders each: a search keeps this division. Links
+        are followed. Hidden files and those of operating systems are left out.
     out
         The file to write; one that exists is not overwritten.
     size
         Height and width of the packed images in pixels: the largest square in the middle of an
         image is scaled to it. None keeps images as they are, and wants all of the same size.
     on_event
-        Receives :class:`~naslid_toolkit.runtime.WorkDone`.
+        Receives :class:`~naslid_toolkit.runtime.WorkDone`, and a
+        :class:`~naslid_toolkit.runtime.Remark` on each thing that was decided or left out.
 
     Returns
     -------
     Path
-        The file: columns ``image`` (PNG bytes and the path below ``folder``) and ``label``, and
-        the class names in its metadata, the layout of Hugging Face's image data sets.
+        The file: columns ``image`` (PNG bytes and the path below ``folder``), ``label``, and,
+        if the folder is divided, ``split``; the class names are in its metadata, the layout of
+        Hugging Face's image data sets. Grey images of more than 8 bits keep 16.
 
     Raises
     ------
     DataError
-        If the folder holds fewer than two classes with images, or an image cannot be read.
+        If the folder holds fewer than two classes with images, is divided in a way that cannot
+        be followed, or an image cannot be read.
     ConfigError
         If the file exists, or ``size`` is less than 4.
     """
@@ -59,27 +70,16 @@ def pack_images(
         raise ConfigError(f"{out} exists already; name another file or remove it")
     if size is not None and size < 4:
         raise ConfigError(f"images need at least 4 x 4 pixels, got size={size}")
-    classes = _classes(folder)
-    chosen = [(path, label) for label, paths in enumerate(classes.values()) for path in paths]
-    images: list[dict[str, bytes | str]] = []
-    expected: tuple[int, int] | None = None
-    for number, (path, _) in enumerate(chosen, start=1):
-        image = _read(path, size)
-        expected = expected or image.size
-        if image.size != expected:
-            raise DataError(
-                f"{path} has {image.size[0]} x {image.size[1]} pixels, others "
-                f"{expected[0]} x {expected[1]}; give a size to scale all of them to"
-            )
-        buffer = io.BytesIO()
-        image.save(buffer, "PNG")
-        images.append({"bytes": buffer.getvalue(), "path": path.relative_to(folder).as_posix()})
-        on_event(WorkDone("packing", number, len(chosen), "images"))
-    table = pa.table({"image": images, "label": pa.array([label for _, label in chosen])})
-    features = {"label": {"names": list(classes), "_type": "ClassLabel"}}
-    described = json.dumps({"info": {"features": features}})
-    with replacing(out) as temporary:
-        pq.write_table(table.replace_schema_metadata({"huggingface": described}), temporary)
+    found, tally = scan_folder(folder), Tally()
+    schema = _schema(found)
+    rows = _rows(found, size, tally, on_event)
+    for note in found.notes:
+        on_event(Remark(note))
+    with replacing(out) as temporary, pq.ParquetWriter(temporary, schema) as writer:
+        while some := list(itertools.islice(rows, _ROWS)):
+            writer.write_table(pa.Table.from_pylist(some, schema))
+    for line in tally.lines():
+        on_event(Remark(line))
     return out
 
 
@@ -122,28 +122,50 @@ def write_images(images: Images, folder: str | Path, *, classes: Sequence[str] =
     return folder
 
 
-def _classes(folder: Path) -> dict[str, list[Path]]:
-    """Return the images of each class."""
-    if not folder.is_dir():
-        raise DataError(f"no folder {folder}; expected one with a folder of images for each class")
-    found = {
-        place.name: sorted(p for p in place.rglob("*") if p.suffix.lower() in _ENDINGS)
-        for place in sorted(folder.iterdir())
-        if place.is_dir() and not place.name.startswith(".")
+def _schema(found: ImageFolder) -> pa.Schema:
+    """Return the columns, with what Hugging Face's data sets declare of them."""
+    features: dict[str, dict[str, Any]] = {
+        "image": {"_type": "Image"},
+        "label": {"names": list(found.classes), "_type": "ClassLabel"},
     }
-    classes = {name: paths for name, paths in found.items() if paths}
-    if len(classes) < 2:
-        raise DataError(
-            f"{folder} holds images of {len(classes)} class(es): {', '.join(classes) or 'none'}; "
-            f"expected at least two folders with images, one for each class"
-        )
-    return classes
+    picture = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    fields = [("image", picture), ("label", pa.int64())]
+    if found.is_divided:
+        features[SPLIT] = {"dtype": "string", "_type": "Value"}
+        fields.append((SPLIT, pa.string()))
+    info = {"description": "\n".join(found.notes), "features": features}
+    return pa.schema(fields, metadata={"huggingface": json.dumps({"info": info})})
 
 
-def _read(path: Path, size: int | None) -> Image.Image:
-    try:
-        with Image.open(path) as image:
-            whole = image.convert("RGB")
-    except (UnidentifiedImageError, OSError, Image.DecompressionBombError) as error:
-        raise DataError(f"{path} cannot be read as an image: {error}") from error
-    return whole if size is None else ImageOps.fit(whole, (size, size))
+def _rows(
+    found: ImageFolder, size: int | None, tally: Tally, on_event: OnEvent
+) -> Iterator[dict[str, Any]]:
+    """Read image by image; keep count of what had to be decided."""
+    expected: tuple[int, int] | None = None
+    for number, file in enumerate(found.files, start=1):
+        picture = read_picture(file.path, str(file.path))
+        image = picture.image if size is None else ImageOps.fit(picture.image, (size, size))
+        expected = expected or image.size
+        if image.size != expected:
+            raise DataError(
+                f"{file.path} has {image.size[0]} x {image.size[1]} pixels, others "
+                f"{expected[0]} x {expected[1]}; give a size to scale all of them to (--size 32)"
+            )
+        for remark in picture.remarks:
+            tally.add(remark, file.name)
+        yield {
+            "image": {"bytes": _png(image), "path": file.name},
+            "label": file.label,
+            SPLIT: _SPLIT_WORDS.get(file.part or ""),
+        }
+        on_event(WorkDone("packing", number, len(found.files), "images"))
+
+
+def _png(image: Image.Image) -> bytes:
+    """Return a PNG file: 8 bits of each colour, or 16 bits of deep grey values."""
+    if image.mode == "F":
+        grey = np.asarray(image).clip(0, 1)  # a cubic scaling goes beyond
+        image = Image.fromarray((grey * (2**16 - 1)).round().astype(np.uint16))
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    return buffer.getvalue()

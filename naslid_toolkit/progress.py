@@ -16,7 +16,7 @@ from rich.progress import (
 )
 
 from naslid_toolkit.partition.cost import SweepCost
-from naslid_toolkit.runtime import Event, WorkDone
+from naslid_toolkit.runtime import Event, Remark, WorkDone
 from naslid_toolkit.search.few_shot import Scored, SearchDone, SpaceSplit
 from naslid_toolkit.search.hierarchical import HierarchySplit
 from naslid_toolkit.search.steps import SupernetReused, SupernetTrained
@@ -60,6 +60,7 @@ class ProgressDisplay:
             "all training", total=total_steps or None, visible=total_steps > 0
         )
         self._found = 0
+        self._remarks: set[str] = set()  # each is shown once, whatever runs on the same images
         self._started = self._last_line = time.monotonic()
 
     def __enter__(self) -> "ProgressDisplay":
@@ -78,12 +79,14 @@ class ProgressDisplay:
         if isinstance(event, WorkDone):
             self._advance(event)
         text = None if self._quiet else _describe(event)
-        if text is None:
+        if text is None or (isinstance(event, Remark) and text in self._remarks):
             return
         if isinstance(event, EpochDone | WorkDone):
             if self._bars or time.monotonic() - self._last_line < _LINE_EVERY:
                 return
             text += self._share()
+        if isinstance(event, Remark):
+            self._remarks.add(text)
         self._last_line = time.monotonic()
         self.say(f"{time.monotonic() - self._started:7.1f} s  {text}")
 
@@ -122,6 +125,7 @@ def _describe(event: Event) -> str | None:
 
 
 _LINES: Final[Mapping[type[Event], str]] = {
+    Remark: "{e.text}",
     WorkDone: "{e.task}: {e.done:,} of {e.total:,} {e.unit}",
     EpochDone: "{e.task}: epoch {e.epoch}, loss {e.loss:.3f}",
     SpaceSplit: "split {e.node} on edge {e.edge}: {parts} (score {e.score:.3f})",

@@ -13,6 +13,7 @@ import tomli_w
 from naslid_toolkit.evaluation.benchmark import ReferenceTable
 from naslid_toolkit.evaluation.panel import Evaluation, accuracy_of
 from naslid_toolkit.evaluation.ranking import tau_difference
+from naslid_toolkit.evaluation.verdicts import ON_THESE_WEIGHTS, RESERVATION, difference_text
 from naslid_toolkit.partition.split import Split
 from naslid_toolkit.partition.tree import SplitTree
 from naslid_toolkit.plots.evaluation import plot_evaluation
@@ -95,14 +96,14 @@ def summary_lines(run: FewShotRun, reference: ReferenceTable | None) -> list[str
             f"each of {len(compared)} architectures (best {values.max():.3f}, "
             f"mean {values.mean():.3f})."
         )
+        read = reference.reading
+        if read is not None and (read.notes or read.form != "Parquet"):
+            lines += read.lines("Read", verbose=False)
         if SINGLE in run.scores:
             scores = (run.scores[FEW_SHOT], run.scores[SINGLE])
             change, low, high = tau_difference(*scores, reference.accuracy, seed=run.config.seed)
-            verdict = "better" if low > 0 else "worse" if high < 0 else "no clear difference"
-            lines.append(
-                f"Few-shot minus single: {change:+.3f} in tau, paired 95 % interval "
-                f"[{low:+.3f}, {high:+.3f}]: {verdict}."
-            )
+            told = difference_text("Few-shot", "single", change, low, high)
+            lines.append(f"{told}; {RESERVATION}.")
     else:
         lines.append(
             "No reference accuracies: rank correlations need a table, "
@@ -175,7 +176,7 @@ def write_panel(
     parts = [f"<h1>{html.escape(title)}</h1>"]
     parts.append(panel_table(evaluation).to_html(index=False, border=0))
     parts += [f"<p>{html.escape(line)}</p>" for line in panel_lines(evaluation)]
-    drawn, seed = scores[scores.columns[:_SCATTERS]], evaluation.protocol["seed"]
+    drawn, seed = scores.dropna()[scores.columns[:_SCATTERS]], evaluation.protocol["seed"]
     for number, figure in enumerate(
         (
             plot_ranking(drawn, reference.accuracy, seed=seed, evaluation=evaluation),
@@ -194,8 +195,8 @@ def _page(run: FewShotRun, store: RunStore, reference: ReferenceTable | None) ->
     if reference is not None:
         parts.append(summary_table(run, reference).to_html(index=False, border=0))
         parts.append(
-            "<p class='note'>Intervals: bootstrap over architectures, not over seeds of the "
-            "search; one run has one seed.</p>"
+            f"<p class='note'>Intervals: bootstrap over architectures, {ON_THESE_WEIGHTS}, not "
+            f"over seeds of the search; one run has one seed.</p>"
         )
     parts += [f"<p>{html.escape(line)}</p>" for line in summary_lines(run, reference)]
     library: bool = True

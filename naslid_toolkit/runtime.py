@@ -46,6 +46,13 @@ class WorkDone(Event):
     unit: str
 
 
+@dataclass(frozen=True, slots=True)
+class Remark(Event):
+    """Something people should know about what was read or chosen, in a sentence."""
+
+    text: str
+
+
 class WorkClock:
     """Seconds of work: a clock that stands still while the work is paused."""
 

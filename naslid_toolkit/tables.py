@@ -1,22 +1,30 @@
 """Results as tables of text: of an evaluation, a study of criteria, and measured costs."""
 
 import math
-from collections.abc import Mapping
-from typing import Final, TypeAlias
+from collections.abc import Hashable, Mapping
+from typing import Any, TypeAlias
 
 import pandas as pd
 from pandas.io.formats.style import Styler
-from scipy import stats
 
+from naslid_toolkit.evaluation.alignment import LeftOut
 from naslid_toolkit.evaluation.benchmark import ReferenceTable
 from naslid_toolkit.evaluation.panel import Evaluation
+from naslid_toolkit.evaluation.verdicts import (
+    LEVEL,
+    ON_THESE_WEIGHTS,
+    RESERVATION,
+    difference_text,
+    name_of_test,
+    over_seeds,
+)
 from naslid_toolkit.search.study import Study
 
-_LEVEL: Final = 0.05  # of significance, after Holm's adjustment
 Agreement: TypeAlias = bool | tuple[float, float] | None
+Finding: TypeAlias = tuple[str, Agreement] | tuple[str, Agreement, int]
 
 
-def findings(found: Mapping[str, tuple[str, Agreement]]) -> Styler:
+def findings(found: Mapping[str, Finding]) -> Styler:
     """Return the closing table of an experiment: what was expected, what was found, the verdict.
 
     Parameters
@@ -24,37 +32,46 @@ def findings(found: Mapping[str, tuple[str, Agreement]]) -> Styler:
     found
         For each expectation what was found, in words, and whether that agrees: True or False; or
         an interval ``(low, high)`` of a quantity that was expected to be positive, which decides
-        nothing where it holds 0; or None where nothing is decided.
+        nothing where it holds 0; or None where nothing is decided. As a third part the number
+        of seeds (trainings) that this rests on: 1 or, with several, what a test over seeds says.
+        An interval without it is taken for one of a single training; other statements without
+        it are for facts that no training enters.
 
     Returns
     -------
     Styler
         Columns ``expected``, ``found`` and ``verdict``: "as expected", "otherwise" (in bold) or
-        "not decided". The record is in its ``data``.
+        "not decided"; the first two with what they hold for, "on these weights" or "over 3
+        seeds". The record is in its ``data``.
 
     Examples
     --------
     >>> closing = findings({"a split ranks better": ("by -0.07", (-0.10, -0.04))})
     >>> closing.data["verdict"].tolist()
-    ['otherwise']
+    ['otherwise, on these weights']
     """
-    rows = [(name, words, _verdict(agrees)) for name, (words, agrees) in found.items()]
+    rows = [(name, words, _verdict(*agrees)) for name, (words, *agrees) in found.items()]
     frame = pd.DataFrame(rows, columns=["expected", "found", "verdict"])
     bold = frame.style.format(escape="html").map(
-        lambda verdict: "font-weight: bold" if verdict == "otherwise" else "", subset=["verdict"]
+        lambda verdict: "font-weight: bold" if verdict.startswith("otherwise") else "",
+        subset=["verdict"],
     )
     return bold.set_table_styles([{"selector": "th, td", "props": [("text-align", "left")]}]).hide(
         axis="index"
     )
 
 
-def _verdict(agrees: Agreement) -> str:
+def _verdict(agrees: Agreement, seeds: int | None = None) -> str:
     if isinstance(agrees, tuple):
         low, high = agrees
         agrees = None if math.isnan(low) or low <= 0 <= high else low > 0
+        seeds = seeds or 1
     if agrees is None:
         return "not decided"
-    return "as expected" if agrees else "otherwise"
+    word = "as expected" if agrees else "otherwise"
+    if seeds is None:
+        return word
+    return f"{word}, {ON_THESE_WEIGHTS if seeds == 1 else f'over {seeds} seeds'}"
 
 
 def panel_table(evaluation: Evaluation) -> pd.DataFrame:
@@ -91,6 +108,9 @@ def panel_lines(evaluation: Evaluation) -> list[str]:
         f"architectures, {protocol['resamples']} resamples. 'best of' k lets the reference choose "
         f"among the k largest scores: an oracle."
     ]
+    lines += LeftOut(**protocol["left_out"]).lines()
+    if not protocol["baselines"]:
+        lines.append("No untrained baselines: they are known of cells of NAS-Bench-201 alone.")
     whole = evaluation.correlations[evaluation.correlations["top"] == 1]
     known = whole[~whole["baseline"] & whole["seed_low"].notna()]
     lines += [
@@ -98,11 +118,12 @@ def panel_lines(evaluation: Evaluation) -> list[str]:
         f"[{row.seed_low:.3f}, {row.seed_high:.3f}]."
         for row in known.itertuples(index=False)
     ]
-    lines += [
-        f"{row.method} minus {row.against}: {row.difference:+.3f} in tau, paired 95 % interval "
-        f"[{row.low:+.3f}, {row.high:+.3f}], p = {row.p_holm:.3g} (Holm)."
-        for row in evaluation.differences.itertuples(index=False)
-    ]
+    for row in evaluation.differences.to_dict("records"):
+        numbers = row["difference"], row["low"], row["high"]
+        told = difference_text(row["method"], row["against"], *numbers)
+        lines.append(f"{told}, p = {row['p_holm']:.3g} (Holm).")
+    if len(evaluation.differences):
+        lines.append(f"A difference holds {ON_THESE_WEIGHTS} alone: {RESERVATION}.")
     return lines
 
 
@@ -155,14 +176,14 @@ def study_costs(
     columns = ["steps", "leaves", "train_seconds", "split_seconds"]
     means = study.costs.groupby("arm")[columns].mean().T.to_dict()
     tests = judged[judged["top"] == 1].set_index("arm").T.to_dict()
+    test = name_of_test(int(judged["seeds"].iloc[0]))
+    heads = [f"{first} minus it", "sd of that", f"p ({test})"]
     rows = []
     for arm in _by_tau(judged):
         tested = tests[arm]
-        row = {"criterion": arm, f"{first} minus it": "", "p (Holm)": ""}
+        row = {"criterion": arm, **dict.fromkeys(heads, "")}
         if arm != first:
-            interval = f"[{tested['difference_low']:+.3f}, {tested['difference_high']:+.3f}]"
-            row[f"{first} minus it"] = f"{tested['difference']:+.3f} {interval}"
-            row["p (Holm)"] = f"{tested['p_holm']:.2g}"
+            row |= dict(zip(heads, _test_cells(tested), strict=True))
         if arm in means:
             cost = means[arm]
             row |= {"steps": f"{cost['steps']:,.0f}", "leaves": f"{cost['leaves']:.0f}"}
@@ -174,23 +195,47 @@ def study_costs(
     return pd.DataFrame(rows).fillna("")
 
 
+def _test_cells(tested: Mapping[Hashable, Any]) -> list[str]:
+    """Return a difference, its spread between seeds and its p-value; of one seed the first."""
+    if tested["seeds"] == 1:
+        return [f"{tested['difference']:+.3f}", "", ""]
+    interval = f"[{tested['difference_low']:+.3f}, {tested['difference_high']:+.3f}]"
+    difference = f"{tested['difference']:+.3f} {interval}"
+    return [difference, f"{tested['difference_sd']:.3f}", f"{tested['p_holm']:.2g}"]
+
+
 def study_lines(judged: pd.DataFrame, first: str, reference: ReferenceTable) -> list[str]:
     """Return the protocol of a study and the place of its first arm."""
     whole = judged[judged["top"] == 1]
     trained = whole[~whole["arm"].str.contains("untrained")].sort_values("tau", ascending=False)
     place = trained["arm"].tolist().index(first) + 1
     own = trained.iloc[place - 1]
-    tests = trained[trained["arm"] != first]
-    beaten = tests[(tests["p_holm"] < _LEVEL) & (tests["difference"] > 0)]["arm"].tolist()
-    better = tests[(tests["p_holm"] < _LEVEL) & (tests["difference"] < 0)]["arm"].tolist()
+    seeds = int(own["seeds"])
+    brackets = (
+        f"Means over {seeds} seeds; brackets: 95 % over seeds (t, S = {seeds}) and architectures "
+        f"together; sd: between seeds."
+    )
+    if seeds == 1:
+        brackets = f"One seed; brackets: 95 % bootstrap over architectures, {ON_THESE_WEIGHTS}."
     return [
         f"{first}: place {place} of {len(trained)} trained methods (tau {own['tau']:.3f}); "
-        f"better at 5 % (Holm) than: {', '.join(beaten) or 'none'}; "
-        f"worse than: {', '.join(better) or 'none'}.",
+        f"{_tested_words(trained[trained['arm'] != first], seeds)}.",
         f"{own['architectures']} architectures, reference {reference.column} of "
-        f"{reference.source} ({reference.rows} label seeds). Means over {own['seeds']} seeds; "
-        f"brackets: 95 % bootstrap over architectures and seeds together; sd: between seeds.",
+        f"{reference.source} ({reference.rows} label seeds). {brackets}",
     ]
+
+
+def _tested_words(others: pd.DataFrame, seeds: int) -> str:
+    """Say which arms the first one is better and worse than, where the test shows it."""
+    if seeds == 1:
+        return f"one seed, so there is no test; {RESERVATION}"
+    shown = others[others["p_holm"] < LEVEL]
+    beaten = shown[shown["difference"] > 0]["arm"].tolist()
+    better = shown[shown["difference"] < 0]["arm"].tolist()
+    return (
+        f"better at 5 % ({name_of_test(seeds)}) than: {', '.join(beaten) or 'none'}; "
+        f"worse than: {', '.join(better) or 'none'}"
+    )
 
 
 def cost_table(costs: pd.DataFrame) -> pd.DataFrame:
@@ -246,11 +291,10 @@ def separability_tables(
 
 def _mean_text(values: pd.Series, digits: int) -> str:
     """Return the mean over seeds with its 95 % interval."""
-    mean, count = float(values.mean()), len(values)
-    if count < 2:
-        return f"{mean:.{digits}f}"
-    half = float(stats.t.ppf(0.975, count - 1) * values.std(ddof=1) / count**0.5)
-    return f"{mean:.{digits}f} ± {half:.{digits}f}"
+    found = over_seeds(values)
+    if math.isnan(found.high):  # one seed, or equal numbers
+        return f"{found.mean:.{digits}f}"
+    return f"{found.mean:.{digits}f} ± {found.high - found.mean:.{digits}f}"
 
 
 def markdown(frame: pd.DataFrame) -> str:

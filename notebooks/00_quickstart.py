@@ -82,7 +82,7 @@ plots.plot_ranking(methods, truth.accuracy, seed=seed)
 # %% [markdown]
 # ## What to read from it
 #
-# Look at the intervals before the values: where they overlap widely, this run does not decide between the methods. Change `seed` above and run again to see how much is chance; `config.criterion = "random"` (in a TOML file or `nl.RunConfig.preset(preset, criterion="random")`) is the control that splits without measuring anything.
+# One training decides nothing about a method: the intervals are over architectures, **on these weights**, and two seeds of one method often differ by such an interval. Change `seed` above and run again to see how much is chance; `naslid compare --seeds 5` trains the methods side by side and tests over seeds; `config.criterion = "random"` (in a TOML file or `nl.RunConfig.preset(preset, criterion="random")`) is the control that splits without measuring anything.
 
 # %% [markdown]
 # ## Expected and found
@@ -97,7 +97,7 @@ best, tenth = nl.accuracy_of(truth, run.history.best.architecture), truth.accura
 interval, found = f"by {gain.difference:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}]", {}
 found["the split supernets rank better than one"] = interval, (gain.low, gain.high)
 counted = f"{count.tau:.3f} [{count.low:.3f}, {count.high:.3f}]; theirs are above {low:.3f}"
-found["both beat counting convolutions"] = counted, bool(low > count.high)
+found["both beat counting convolutions"] = counted, bool(low > count.high), 1
 picked = f"{best:.3f}; the best tenth begins at {tenth:.3f}"
-found["the search picks of the best tenth"] = picked, bool(best >= tenth)
+found["the search picks of the best tenth"] = picked, bool(best >= tenth), 1
 nl.findings(found)

@@ -190,7 +190,7 @@ intervals = {n: nl.bootstrap_profile(m, replicates=50, seed=seed) for n, m in me
 plots.plot_lid(intervals, title="LID by layer, with one standard error")
 
 # %% [markdown]
-# Are the two operations told apart, or could other images have given the same curves? Both are resampled together, which removes what the choice of images does to both:
+# Are the two operations told apart, or could other images have given the same curves? Both are resampled together, which removes what the choice of images does to both. The answer is about this supernet's weights; another training is not asked:
 
 # %%
 difference = nl.compare_profiles(*measured.values(), replicates=100, seed=seed)
@@ -226,5 +226,5 @@ found["more neighbours, more bias"] = more, bool(high > low)
 offset = f"toolkit: by {spread:.0e}; naive code ends at {last:.2g}"
 found["an offset changes nothing"] = offset, bool(spread < 1e-3)
 differ = difference.distinguishable
-found["convolution and pooling differ"] = "yes" if differ else "not shown", differ or None
+found["convolution and pooling differ"] = "yes" if differ else "not shown", differ or None, 1
 nl.findings(found)

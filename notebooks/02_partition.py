@@ -88,7 +88,7 @@ choices.groupby(["edge", "groups"]).size().rename("choices").sort_values(ascendi
 # %% [markdown]
 # ## How stable is the split?
 #
-# Two questions, one for the images and one for the sampled paths: how often would other ones of the same kind have led to the same split?
+# Two questions, one for the images and one for the sampled paths: how often would other ones of the same kind have led to the same split, with the weights of this one supernet? (Another seed trains other weights: `naslid compare` shows the splits of several.)
 
 # %%
 replicates = 20 if budget == "tiny" else 50
@@ -139,9 +139,9 @@ plots.plot_split_tree(mine, title="The tree after the override, not yet trained 
 chosen, others = split.chosen.grouping.score, [c.grouping.score for c in split.candidates]
 second = sorted(others)[-2]
 edges = f"score {chosen:.3f}, the next edge {second:.3f}"
-found = {"one edge stands out, by half": (edges, bool(chosen > 1.5 * second))}
-found["k, estimator, similarity hardly matter"] = f"same edge in {same:.0%}", bool(same >= 0.9)
+found = {"one edge stands out, by half": (edges, bool(chosen > 1.5 * second), 1)}
+found["k, estimator, similarity hardly matter"] = f"same edge in {same:.0%}", bool(same >= 0.9), 1
 shares = {"other images": images.same_split, "other paths": paths.same_split}
 for name, share in shares.items():
-    found[f"{name} give the same split"] = f"{share:.0%} of resamples", bool(share >= 0.9)
+    found[f"{name} give the same split"] = f"{share:.0%} of resamples", bool(share >= 0.9), 1
 nl.findings(found)

@@ -136,11 +136,11 @@ gain = judged.differences.set_index("against").loc["single"]
 
 # %%
 level = f"{low.mean():.1f} at k = 5, {high.mean():.1f} at k = 30"
-found = {"LID's level depends on k": (level, bool(low.mean() > 1.2 * high.mean()))}
+found = {"LID's level depends on k": (level, bool(low.mean() > 1.2 * high.mean()), 1)}
 kept = f"{same} of {len(low)} keep their place"
-found["the order of the operations does not"] = kept, same == len(low)
+found["the order of the operations does not"] = kept, same == len(low), 1
 interval = f"by {gain.difference:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}]"
 found["the split tree ranks better"] = interval, (gain.low, gain.high)
 reached = f"pick: score {score:.3f}, accuracy alone {own:.3f}"
-found["a score is what the cell reaches"] = reached, abs(score - own) < 0.01
+found["a score is what the cell reaches"] = reached, abs(score - own) < 0.01, 1
 nl.findings(found)

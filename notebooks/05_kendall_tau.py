@@ -81,7 +81,7 @@ scores = scores.join(untrained)
 # %% [markdown]
 # ## One record with everything
 #
-# `evaluate` gives tau with bootstrap intervals over architectures, within the best by reference, the reference accuracy of the pick, paired tests of the first method against all others, the untrained baselines and the ceilings.
+# `evaluate` gives tau with bootstrap intervals over architectures, within the best by reference, the reference accuracy of the pick, paired tests of the first method's scores against all others, the untrained baselines and the ceilings.
 
 # %%
 resamples = 50 if tiny else 1000
@@ -98,7 +98,7 @@ plots.plot_ranking(scores[["supernet", "naswot"]], truth.accuracy, seed=seed, ev
 plots.plot_evaluation(judged)
 
 # %% [markdown]
-# Is the supernet better than counting convolutions? The paired test answers, with the number of comparisons taken into account (Holm). A confidence interval of one method is not the interval of a difference.
+# Do these scores rank better than counting convolutions? The paired test answers, with the number of comparisons taken into account (Holm). A confidence interval of one method is not the interval of a difference. And neither is one over seeds: the test resamples architectures and knows these weights alone. Two seeds of one method often differ by it; methods are compared over seeds (`nl.judge_study`, `naslid compare`).
 
 # %%
 judged.differences.style.format(precision=3).hide(axis="index")
@@ -186,7 +186,7 @@ found = {"a supernet ranks better than chance": (text.format(whole), (whole.low,
 interval = f"by {gain.difference:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}]"
 found["it ranks better than counting convolutions"] = interval, (gain.low, gain.high)
 as_well = False if top.high < whole.low else None
-found["it ranks as well among the best tenth"] = text.format(top), as_well
+found["it ranks as well among the best tenth"] = text.format(top), as_well, 1
 found["labels limit every score"] = f"ceiling {labels.ceiling:.3f}", bool(labels.ceiling < 1)
-found["a prior helps"] = f"tau {lift:.3f} after {alone:.3f}", bool(lift > alone)
+found["a prior helps"] = f"tau {lift:.3f} after {alone:.3f}", bool(lift > alone), 1
 nl.findings(found)

@@ -116,7 +116,7 @@ plots.plot_split_tree(tree)
 # %% [markdown]
 # ## Does it rank? Only architectures trained alone can say
 #
-# The space is small, so some of its architectures are trained alone: that is what a reference is. An interval over so few is wide.
+# The space is small, so some of its architectures are trained alone: that is what a reference is. An interval over so few is wide, and it is over architectures, on these weights.
 
 # %%
 draw = nl.generator(seed, "few")
@@ -151,10 +151,10 @@ one, few = taus.loc["single"], taus.loc["split"]
 best, chance = run.history.best.score, 1 / len(task.classes)
 
 # %%
-found = {"own images can be learned": (f"{best:.3f}, chance {chance:.2f}", best > 2 * chance)}
+found = {"own images can be learned": (f"{best:.3f}, chance {chance:.2f}", best > 2 * chance, 1)}
 told = f"edge {space.edge_name(split.edge)}: " + " | ".join(", ".join(group) for group in groups)
 together = any({"nor_conv_3x3", "conv_5x5"} <= set(group) for group in groups)
-found["convolutions stay together"] = told, together
+found["convolutions stay together"] = told, together, 1
 text = "tau {0.tau:.2f} [{0.low:.2f}, {0.high:.2f}]"
 found["the supernet ranks the new space"] = text.format(one), (one.low, one.high)
 apart = few.low - one.high, few.high - one.low  # wider than a paired interval

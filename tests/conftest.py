@@ -1,10 +1,14 @@
-"""Shared fixtures: one thread, a tiny supernet, tiny images, the shared data files."""
+"""Shared fixtures: one thread, a tiny supernet, tiny images, trained runs, the shared data files."""
 
+import hashlib
 import os
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
+from filelock import FileLock
 
 from naslid_toolkit.datasets import ImageTask, load_digits
 from naslid_toolkit.runtime import generator
@@ -51,11 +55,49 @@ def tiny_config() -> RunConfig:
 
 
 @pytest.fixture(scope="session")
-def tiny_folder(tmp_path_factory, tiny_config: RunConfig) -> Path:
+def few_digits() -> ImageTask:
+    """A quarter of the digits that a run takes by default: for what is trained many times."""
+    return load_digits(copies=1)
+
+
+@pytest.fixture(scope="session")
+def once(request, tmp_path_factory):
+    """Make a folder the first time that a test of any worker asks for it; nobody changes it."""
+    place = tmp_path_factory.getbasetemp()
+    if hasattr(request.config, "workerinput"):
+        place = place.parent  # of all workers
+    place, given = place / "once", {}
+    place.mkdir(exist_ok=True)
+
+    def folder_of(name: str, make: Callable[[Path], object]) -> Path:
+        folder, done = place / name, place / f"{name}.done"
+        with FileLock(place / f"{name}.lock"):
+            if not done.exists():
+                shutil.rmtree(folder, ignore_errors=True)  # of a worker that failed
+                make(folder)
+                done.write_text(_fingerprint(folder))
+        given[folder] = done.read_text()
+        return folder
+
+    yield folder_of
+    changed = [folder.name for folder, before in given.items() if _fingerprint(folder) != before]
+    assert not changed, f"a test changed what all share: {changed}"
+
+
+def _fingerprint(folder: Path) -> str:
+    """Name and content of every file; a lock is taken anew by everyone who looks."""
+    seen = hashlib.sha256()
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and path.name != ".lock":
+            seen.update(f"{path.relative_to(folder)}\0".encode())
+            seen.update(hashlib.sha256(path.read_bytes()).digest())
+    return seen.hexdigest()
+
+
+@pytest.fixture(scope="session")
+def tiny_folder(once, tiny_config: RunConfig) -> Path:
     """The folder of a finished run, not to be changed."""
-    folder = tmp_path_factory.mktemp("runs") / "tiny"
-    few_shot_search(tiny_config, load_digits(), out=folder)
-    return folder
+    return once("tiny", lambda folder: few_shot_search(tiny_config, load_digits(), out=folder))
 
 
 def shared_file(name: str) -> Path:

@@ -18,7 +18,7 @@ from naslid_toolkit.evaluation.panel import accuracy_of
 from naslid_toolkit.search.result import load_run
 
 FAST = ["--preset", "tiny", "--set", "sample=6", "--set", "evolution.evaluations=4"]
-FAST += ["--set", "evolution.population=2"]
+FAST += ["--set", "evolution.population=2", "--set", "training.batch_size=450"]
 
 
 def naslid(*arguments: str, cwd: Path) -> subprocess.Popen:
@@ -37,13 +37,19 @@ def naslid(*arguments: str, cwd: Path) -> subprocess.Popen:
 
 
 @pytest.fixture(scope="module")
-def searched(tmp_path_factory):
-    """A search run from the command line: its folder and what it printed."""
-    folder = tmp_path_factory.mktemp("cli")
-    process = naslid("search", *FAST, "--out", "run", cwd=folder)
-    out, err = process.communicate()
-    assert process.returncode == 0, err
-    return folder / "run", out, err
+def searched(once):
+    """A search run from the command line: its folder and what it printed; not to be changed."""
+
+    def search(folder: Path) -> None:
+        folder.mkdir()
+        process = naslid("search", *FAST, "--out", "run", cwd=folder)
+        out, err = process.communicate()
+        assert process.returncode == 0, err
+        (folder / "out").write_text(out)
+        (folder / "err").write_text(err)
+
+    folder = once("cli", search)
+    return folder / "run", (folder / "out").read_text(), (folder / "err").read_text()
 
 
 def test_a_search_prints_the_table_and_the_report(searched):
@@ -182,7 +188,8 @@ def test_text_from_files_is_never_run_as_html(searched, tmp_path):
     assert "<img src=x" not in page
 
 
-def test_ctrl_c_stops_with_everything_stored_and_says_how_to_go_on(searched, tmp_path):
+@pytest.mark.slow
+def test_ctrl_c_stops_with_everything_stored_and_says_how_to_go_on(searched, tmp_path, capsys):
     whole, _, _ = searched
     process = naslid("search", *FAST, "--out", "run", cwd=tmp_path)
     for line in process.stderr:
@@ -193,10 +200,10 @@ def test_ctrl_c_stops_with_everything_stored_and_says_how_to_go_on(searched, tmp
 
     assert process.returncode == 130
     assert "naslid search --resume --out run" in err
-    resumed = naslid("search", "--resume", "--out", "run", "-q", cwd=tmp_path)
-    out, err = resumed.communicate()
-    assert (resumed.returncode, err) == (0, "")
-    assert "Kendall tau" in out
+    assert main(["search", "--resume", "--out", str(tmp_path / "run"), "-q"]) == 0
+    resumed = capsys.readouterr()
+    assert resumed.err == ""
+    assert "Kendall tau" in resumed.out
     pd.testing.assert_frame_equal(load_run(whole).scores, load_run(tmp_path / "run").scores)
 
 
@@ -282,6 +289,7 @@ def test_a_run_without_references_says_so(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write_images(tmp_path / "mine.parquet", count=400)
     options = ["--data", "mine.parquet", "--levels", "1", "--set", "single=false", "-q"]
+    options += ["--set", "training.batch_size=128"]
 
     status = main(["search", *FAST, *options, "--out", "run"])
 
@@ -294,6 +302,7 @@ def test_a_run_without_references_says_so(tmp_path, capsys, monkeypatch):
     assert "No reference accuracies" in page
 
 
+@pytest.mark.slow
 def test_bars_are_shown_in_a_terminal(tmp_path):
     import pty
 
@@ -317,7 +326,7 @@ def test_bars_are_shown_in_a_terminal(tmp_path):
     assert process.wait() == 0
     text = seen.decode()
     assert "all training" in text
-    assert re.search(r"\d+/84", text)
+    assert re.search(r"\d+/24", text)
     assert "left" in text
 
 
@@ -354,6 +363,7 @@ def test_a_split_by_hand_trains_only_what_changes(searched, tmp_path, capsys):
         assert message in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_several_processes_give_the_same_run(searched, tmp_path, capsys):
     arguments = ["search", *FAST, "--workers", "2", "--out", str(tmp_path / "run"), "-q"]
 
@@ -367,6 +377,7 @@ def test_several_processes_give_the_same_run(searched, tmp_path, capsys):
     assert "--workers must be at least 1" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_costs_are_measured_from_the_command_line(tmp_path, capsys):
     small = ["--channels", "4", "--cells", "1", "--pixels", "8", "--batches", "8"]
 
@@ -380,8 +391,11 @@ def test_costs_are_measured_from_the_command_line(tmp_path, capsys):
     assert main(["compare-cost", "--cells", "0"]) == 2
 
 
+@pytest.mark.slow
 def test_a_hierarchical_search_names_one_architecture(tmp_path, capsys):
-    fast = ["--preset", "tiny", "--set", "split.contexts=1", "--distillation", "0.5"]
+    fast = ["--preset", "tiny", "--set", "training.batch_size=450", "--distillation", "0.5"]
+    for setting in ("split.contexts=1", "split.probe_batches=1", "levels=0"):
+        fast += ["--set", setting]
     arguments = ["hierarchical", *fast, "--out", str(tmp_path / "hep"), "-q"]
 
     assert main([*arguments, "--csv", str(tmp_path / "table.csv")]) == 0

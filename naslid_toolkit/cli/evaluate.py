@@ -7,15 +7,25 @@ from pathlib import Path
 
 import pandas as pd
 
-from naslid_toolkit.cli.results import add_truth_options, chosen_truth, print_frame, say
-from naslid_toolkit.errors import ConfigError, DataError
+from naslid_toolkit.cli.results import (
+    add_truth_options,
+    chosen_rows,
+    chosen_truth,
+    key_of,
+    print_frame,
+    reading_lines,
+    say,
+)
+from naslid_toolkit.errors import ConfigError, DataError, SpaceError
 from naslid_toolkit.evaluation.baselines import trivial_scores
 from naslid_toolkit.evaluation.benchmark import (
     ReferenceTable,
     digits_truth_path,
     load_reference,
-    read_columns,
+    read_scores,
 )
+from naslid_toolkit.evaluation.keyed import Reading
+from naslid_toolkit.evaluation.notations import is_cell
 from naslid_toolkit.evaluation.panel import BENCHMARK, PICKS, Evaluation, evaluate
 from naslid_toolkit.evaluation.priors import combine
 from naslid_toolkit.report import pick_line, write_panel
@@ -28,9 +38,9 @@ from naslid_toolkit.tables import panel_lines, panel_table
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     add = parser.add_argument
-    add("scores", metavar="SCORES", help="a table of scores (Parquet, CSV) or a run's folder")
+    add("scores", metavar="SCORES", help="a table of scores in any dress, or a run's folder")
     add_truth_options(parser)
-    add("--method", action="append", default=[], metavar="NAME", help="column of scores to judge")
+    _add_score_options(parser)
     add(
         "--prior",
         action="append",
@@ -48,10 +58,27 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=_evaluate)
 
 
+def _add_score_options(parser: argparse.ArgumentParser) -> None:
+    """Declare what is asked about the table of scores."""
+    for name, metavar, text in (
+        ("--method", "NAME", "column of scores to judge (default: all that may be scores)"),
+        ("--rows", "KEY=VALUE", "rows of SCORES to take, for instance epoch=199"),
+        ("--lower-is-better", "NAME", "column of which small values are good"),
+        ("--higher-is-better", "NAME", "column of which large values are good, whatever its name"),
+    ):
+        parser.add_argument(name, action="append", default=[], metavar=metavar, help=text)
+    parser.add_argument(
+        "--strict",
+        action="store_true",
+        help="refuse if a score is missing or its architecture is not in the reference",
+    )
+
+
 def _evaluate(options: argparse.Namespace) -> int:
     run = load_run(options.scores) if Path(options.scores).is_dir() else None
+    _check_key(options, run)
     truth = _truth(options, run)
-    scores = _scores(options, run)
+    scores, reading = _scores(options, run, truth)
     declarations = _add_combinations(options.prior, scores)
     result = evaluate(
         scores,
@@ -60,11 +87,16 @@ def _evaluate(options: argparse.Namespace) -> int:
         picks=options.top,
         isomorphic=options.isomorphic,
         resamples=options.resamples,
+        strict=options.strict,
     )
+    readings = {"scores": reading, "reference": truth.reading}
     if options.json:
-        data = {**result.to_dict(), "combinations": declarations, **_search_pick(run)}
+        read = {name: one and one.to_dict() for name, one in readings.items()}
+        data = {**result.to_dict(), "combinations": declarations, **_search_pick(run), "read": read}
         sys.stdout.write(json.dumps(data, indent=1, default=float, allow_nan=False) + "\n")
     else:
+        for line in reading_lines(reading, truth.reading):
+            say(line)
         _print(result, declarations, run, truth)
     if options.csv:
         with replacing(Path(options.csv)) as temporary:
@@ -74,8 +106,16 @@ def _evaluate(options: argparse.Namespace) -> int:
     return 0
 
 
+def _check_key(options: argparse.Namespace, run: FewShotRun | None) -> None:
+    """Refuse a column of names that neither table has."""
+    tables = [options.scores] * (run is None) + [options.truth] * bool(options.truth)
+    if options.key and not any(key_of(path, options.key) for path in tables):
+        raise DataError(f"no column {options.key!r} of names in {' or '.join(tables)}")
+
+
 def _truth(options: argparse.Namespace, run: FewShotRun | None) -> ReferenceTable:
-    truth = chosen_truth(options)
+    own = {"key": key_of(options.truth, options.key)} if options.truth else {}
+    truth = chosen_truth(argparse.Namespace(**{**vars(options), **own}))
     if truth is None and run is not None:
         truth = load_truth(run.config)
         if truth is None:
@@ -83,16 +123,27 @@ def _truth(options: argparse.Namespace, run: FewShotRun | None) -> ReferenceTabl
     return truth if truth is not None else load_reference(digits_truth_path())
 
 
-def _scores(options: argparse.Namespace, run: FewShotRun | None) -> pd.DataFrame:
+def _scores(
+    options: argparse.Namespace, run: FewShotRun | None, truth: ReferenceTable
+) -> tuple[pd.DataFrame, Reading | None]:
     """Return the methods' scores; a run's trivial ones come with the evaluation."""
-    if run is not None:
-        frame = run.scores.drop(columns=["convolution_count", "parameter_count"], errors="ignore")
-    else:
-        frame = read_columns(options.scores)
+    if run is None:
+        table = read_scores(
+            options.scores,
+            methods=options.method,
+            smaller=options.lower_is_better,
+            larger=options.higher_is_better,
+            where=chosen_rows(options.rows),
+            key=key_of(options.scores, options.key),
+            notation=options.notation,
+            known=truth.accuracy.index,
+        )
+        return table.scores, table.reading
+    frame = run.scores.drop(columns=["convolution_count", "parameter_count"], errors="ignore")
     missing = [name for name in options.method if name not in frame]
     if missing:
         raise DataError(f"{options.scores} has no scores {missing[0]!r}, only {list(frame)}")
-    return frame[options.method] if options.method else frame
+    return (frame[options.method] if options.method else frame), None
 
 
 def _add_combinations(priors: list[str], scores: pd.DataFrame) -> list[str]:
@@ -106,10 +157,13 @@ def _add_combinations(priors: list[str], scores: pd.DataFrame) -> list[str]:
             raise ConfigError(f"--prior needs NAME=WEIGHT, got {text!r}") from error
     if not weights:
         return []
-    trivial = trivial_scores(map(str, scores.index), BENCHMARK)
+    cells = [str(name) for name in scores.index if is_cell(str(name))]
+    if not cells:
+        raise SpaceError("priors are known of cells of NAS-Bench-201 only, and no name is one")
+    trivial = trivial_scores(cells, BENCHMARK)
     declarations = []
     for method in [str(name) for name in scores]:
-        parts = trivial.assign(**{method: scores[method]})
+        parts = trivial.assign(**{method: scores[method]}).dropna()
         combination = combine(parts, {method: 1.0, **weights})
         scores[f"{method} + prior"] = combination.scores
         declarations.append(combination.declaration)

@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Sequence
+from pathlib import Path
 
 import pandas as pd
 from rich.console import Console
@@ -11,6 +12,10 @@ from rich.text import Text
 
 from naslid_toolkit.errors import ConfigError
 from naslid_toolkit.evaluation.benchmark import ReferenceTable, load_reference
+from naslid_toolkit.evaluation.keyed import Reading
+from naslid_toolkit.evaluation.notations import NAMES, NOTATIONS
+from naslid_toolkit.evaluation.reading import read_raw
+from naslid_toolkit.evaluation.verdicts import ON_THESE_WEIGHTS
 from naslid_toolkit.lid.estimators import ESTIMATORS
 from naslid_toolkit.lid.likelihood import MaximumLikelihood
 from naslid_toolkit.partition.similarity import SIMILARITIES
@@ -46,7 +51,7 @@ def add_split_options(parser: argparse.ArgumentParser) -> None:
 def add_truth_options(parser: argparse.ArgumentParser) -> None:
     """Declare the options that name a table of reference accuracies."""
     add = parser.add_argument
-    add("--truth", metavar="FILE", help="table of reference accuracies, Parquet or CSV")
+    add("--truth", metavar="FILE", help="table of reference accuracies: Parquet, CSV, JSON")
     add("--column", metavar="NAME", help="its column of accuracies")
     add("--validation", metavar="NAME", help="its column of validation accuracies, for a ceiling")
     add(
@@ -55,6 +60,19 @@ def add_truth_options(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar="KEY=VALUE",
         help="its rows to take, for instance dataset=cifar10 (may be repeated)",
+    )
+    add_name_options(parser)
+
+
+def add_name_options(parser: argparse.ArgumentParser) -> None:
+    """Declare the options that say where the names of architectures are and what they are."""
+    parser.add_argument(
+        "--key", metavar="NAME", help="column of the architectures' names (default: recognised)"
+    )
+    parser.add_argument(
+        "--notation",
+        choices=[*NOTATIONS, NAMES],
+        help="how they are written, where that is not clear; 'names' compares them as they are",
     )
 
 
@@ -66,11 +84,19 @@ def chosen_truth(options: argparse.Namespace) -> ReferenceTable | None:
             column=options.column,
             validation=options.validation,
             where=chosen_rows(options.where),
+            key=options.key,
+            notation=options.notation,
         )
-    for name in ("column", "validation", "where"):
+    alone = () if hasattr(options, "scores") else ("key", "notation")  # those of scores as well
+    for name in ("column", "validation", "where", *alone):
         if getattr(options, name):
             raise ConfigError(f"--{name} needs --truth, the table it is in")
     return None
+
+
+def key_of(path: str, key: str | None) -> str | None:
+    """Return the column of names that was asked for if a table has it; else it finds its own."""
+    return key if key and key in read_raw(Path(path)).frame else None
 
 
 def chosen_rows(texts: Sequence[str]) -> dict[str, str]:
@@ -82,6 +108,12 @@ def chosen_rows(texts: Sequence[str]) -> dict[str, str]:
     return {key: value for key, _, value in pairs}
 
 
+def reading_lines(scores: Reading | None, reference: Reading | None) -> list[str]:
+    """Return what was read of both tables; of the reference not every column left out."""
+    lines = scores.lines("Scores") if scores else []
+    return lines + (reference.lines("Reference", verbose=False) if reference else [])
+
+
 def say(line: str) -> None:
     """Print one line as it is."""
     Console(soft_wrap=True).print(line, markup=False, highlight=False)
@@ -89,7 +121,7 @@ def say(line: str) -> None:
 
 def print_frame(frame: pd.DataFrame, title: str) -> None:
     """Print a frame of text as a table: in a narrow terminal by more lines, never cut."""
-    table = Table(title=title, title_justify="left")
+    table = Table(title=Text(title), title_justify="left")
     for place, name in enumerate(map(str, frame)):
         table.add_column(Text(name), justify="left" if place == 0 else "right", overflow="fold")
     for row in frame.itertuples(index=False):
@@ -120,7 +152,9 @@ def _split(options: argparse.Namespace) -> int:
     k = options.k or settings.k
     estimator = ESTIMATORS[options.estimator or settings.estimator]
     similarity = SIMILARITIES[options.similarity or settings.similarity]
-    table = Table("edge", "groups", "score", "chosen in", "grouped alike in")
+    title = f"Split of {options.node}; shares: resamples of the images, {ON_THESE_WEIGHTS}"
+    heads = ("edge", "groups", "score", "chosen in", "grouped alike in")
+    table = Table(*heads, title=title, title_justify="left")
     shares: dict[int, tuple[str, str]] = {}
     if options.replicates and isinstance(estimator, MaximumLikelihood):
         with Console(stderr=True).status(f"resampling the images {options.replicates} times"):

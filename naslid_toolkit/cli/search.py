@@ -8,9 +8,10 @@ import signal
 import threading
 import time
 import tomllib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import contextmanager, suppress
+from glob import has_magic
 from pathlib import Path
 from types import FrameType
 from typing import Any, Final, get_args
@@ -23,8 +24,9 @@ from naslid_toolkit.errors import ConfigError, NaslidError, SearchCancelledError
 from naslid_toolkit.partition.split import MODES
 from naslid_toolkit.progress import ProgressDisplay
 from naslid_toolkit.report import write_report
-from naslid_toolkit.runtime import Event
+from naslid_toolkit.runtime import Event, Remark
 from naslid_toolkit.search.config import (
+    DIGITS,
     CriterionName,
     RunConfig,
     load_task,
@@ -42,6 +44,7 @@ from naslid_toolkit.search.storage import RunStore
 
 _LOOK_EVERY: Final = 0.5  # seconds
 _SETTINGS: Final = ("space", "data", "criterion", "levels", "truth", "truth_column", "seed")
+_IMAGE_SETTINGS: Final = ("test_data", "image_column", "label_column", "drop_unlabelled")
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -80,7 +83,21 @@ def add_setting_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--preset", choices=preset_names(), help="settings to start from (default: demo)")
     add("--config", metavar="FILE.toml", help="settings that go over the preset's")
-    add("--data", metavar="DATA", help="'digits', or a Parquet file of images (Hugging Face)")
+    add(
+        "--data",
+        nargs="+",
+        metavar="DATA",
+        help="'digits', or Parquet files of images (Hugging Face): names, a pattern, or a folder",
+    )
+    add("--test-data", nargs="+", metavar="FILE", help="Parquet files of the test images")
+    add("--image-column", metavar="NAME", help="column of the images, if that is not plain")
+    add("--label-column", metavar="NAME", help="column of the labels, if that is not plain")
+    add(
+        "--drop-unlabelled",
+        action="store_true",
+        default=None,
+        help="leave out images without a usable label",
+    )
     add("--truth", metavar="FILE", help="table of reference accuracies, Parquet or CSV")
     add("--column", dest="truth_column", metavar="NAME", help="its column of accuracies")
     add(
@@ -97,6 +114,8 @@ def _search(options: argparse.Namespace) -> int:
     config = _search_config(options)
     out = Path(options.out) if options.out else free_folder(Path("runs"), "search-{:03d}")
     task = load_task(config)
+    for note in task.notes:
+        say(note)
     truth = load_truth(config)
     if options.threads:
         torch.set_num_threads(options.threads)
@@ -107,7 +126,8 @@ def _search(options: argparse.Namespace) -> int:
     ):
 
         def on_event(event: Event) -> None:
-            show(event)
+            if not isinstance(event, Remark):  # said already
+                show(event)
             if cancelled():
                 raise SearchCancelledError("stopped")
 
@@ -182,17 +202,38 @@ def composed_config(options: argparse.Namespace, base: Mapping[str, Any]) -> Run
     """Return settings with those of the options over them."""
     if options.config:
         base = merged(base, read_toml(options.config))
-    given = {name: getattr(options, name, None) for name in _SETTINGS}
-    base = merged(base, {name: value for name, value in given.items() if value is not None})
+    base = merged(base, _given(options, _SETTINGS))
+    base = merged(base, {"images": _given(options, _IMAGE_SETTINGS)})
     if getattr(options, "mode", None):
         base = merged(base, mode_settings(options.mode))
     for text in options.set:
         base = merged(base, _setting(text))
-    for name in ("data", "truth"):
-        path = Path(str(base.get(name) or ""))
-        if path.is_file():  # a run can be resumed from any folder
-            base = {**base, name: str(path.resolve())}
-    return RunConfig.from_dict(base)
+    return RunConfig.from_dict(_resolved(base))
+
+
+def _given(options: argparse.Namespace, names: Iterable[str]) -> dict[str, Any]:
+    """Return the settings that options give."""
+    given = {name: getattr(options, name, None) for name in names}
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def _resolved(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Make names of files whole, so that a run can be resumed from any folder."""
+    found = {name: _whole(value) for name, value in settings.items() if name in {"data", "truth"}}
+    images = settings.get("images")
+    if isinstance(images, Mapping) and "test_data" in images:
+        found["images"] = {**images, "test_data": _whole(images["test_data"])}
+    return {**settings, **found}
+
+
+def _whole(value: Any) -> Any:  # noqa: ANN401 - TOML
+    if isinstance(value, list | tuple):
+        return _whole(value[0]) if len(value) == 1 else [_whole(one) for one in value]
+    if not isinstance(value, str) or value in {"", DIGITS}:
+        return value
+    if Path(value).exists() or has_magic(value):
+        return str(Path(value).absolute())
+    return value
 
 
 def _setting(text: str) -> dict[str, Any]:

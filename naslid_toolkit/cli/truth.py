@@ -2,18 +2,25 @@
 
 import argparse
 from pathlib import Path
+from typing import Final
 
 import pandas as pd
 
-from naslid_toolkit.cli.results import chosen_rows, print_frame, say
+from naslid_toolkit.cli.results import add_name_options, chosen_rows, print_frame, say
 from naslid_toolkit.cli.search import worker_processes
 from naslid_toolkit.errors import ConfigError, nearest_name
 from naslid_toolkit.evaluation.audit import audit_operations
 from naslid_toolkit.evaluation.benchmark import digits_truth_path, load_reference, read_columns
+from naslid_toolkit.evaluation.columns import kind_of
+from naslid_toolkit.evaluation.converting import convert_table
 from naslid_toolkit.evaluation.importing import import_benchmark
+from naslid_toolkit.evaluation.keyed import Reading
 from naslid_toolkit.evaluation.labels import column_agreement, reliability, separation
 from naslid_toolkit.evaluation.truth import build_digits_truth
+from naslid_toolkit.evaluation.unpickling import TrainingsError
 from naslid_toolkit.progress import ProgressDisplay
+
+_ZIP: Final = b"PK"  # an archive of torch
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -21,7 +28,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_subparsers(required=True, metavar="ACTION")
     for name, add, text in (
         ("build", _build_options, "train every cell of NB201-digits alone"),
-        ("import", _import_options, "turn an official benchmark file into a plain table"),
+        (
+            "import",
+            _import_options,
+            "turn a benchmark file or a table in any dress into a plain one",
+        ),
         ("audit", _audit_options, "say what a table tells about operations and its own noise"),
         ("agree", _agree_options, "say how far columns of a table rank alike"),
     ):
@@ -45,8 +56,14 @@ def _build_options(parser: argparse.ArgumentParser) -> None:
 
 def _import_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("source", metavar="FILE", help="NAS-Bench-201 .pth, NATS .pickle.pbz2, or its folder")
+    add(
+        "source",
+        metavar="FILE",
+        help="NAS-Bench-201 .pth, NATS .pickle.pbz2 or its folder; or a table: CSV, TSV, JSON, "
+        "Parquet, a plain pickle, packed or not",
+    )
     add("--out", metavar="FILE", help="the table to write (default: FILE's name .parquet)")
+    add_name_options(parser)
     add("-q", "--quiet", action="store_true", help="no progress")
     parser.set_defaults(run=_import)
 
@@ -56,6 +73,7 @@ def _table_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--where", action="append", default=[], metavar="KEY=VALUE", help="rows to take"
     )
+    add_name_options(parser)
 
 
 def _audit_options(parser: argparse.ArgumentParser) -> None:
@@ -97,6 +115,14 @@ def _build(options: argparse.Namespace) -> int:
 def _import(options: argparse.Namespace) -> int:
     source = Path(options.source)
     target = Path(options.out) if options.out else Path(source.name).with_suffix(".parquet")
+    reading = None if _is_packed_benchmark(source) else _convert(source, target, options)
+    if reading is not None:
+        say(f"{reading.architectures:,} architectures in {target}")
+        for line in reading.lines("Found"):
+            say(line)
+        return 0
+    if options.key or options.notation:
+        raise ConfigError("--key and --notation are for tables; an official file names its cells")
     with ProgressDisplay(quiet=options.quiet) as show:
         found = import_benchmark(source, target, on_event=show)
     say(
@@ -106,9 +132,31 @@ def _import(options: argparse.Namespace) -> int:
     return 0
 
 
+def _is_packed_benchmark(source: Path) -> bool:
+    """Say whether only the importer of official files can read it, or say what is wrong."""
+    if not source.is_file():
+        return True
+    with source.open("rb") as file:
+        return file.read(len(_ZIP)) == _ZIP
+
+
+def _convert(source: Path, target: Path, options: argparse.Namespace) -> Reading | None:
+    """Convert a table; None if the file holds trainings of a benchmark instead."""
+    try:
+        return convert_table(source, target, key=options.key, notation=options.notation)
+    except TrainingsError:
+        return None
+
+
 def _audit(options: argparse.Namespace) -> int:
     path = options.table or digits_truth_path()
-    truth = load_reference(path, column=options.column, where=chosen_rows(options.where))
+    truth = load_reference(
+        path,
+        column=options.column,
+        where=chosen_rows(options.where),
+        key=options.key,
+        notation=options.notation,
+    )
     audit = audit_operations(truth.accuracy)
     name = f"{truth.column} of {truth.source}"
     print_frame(_text(audit.without), f"Best accuracy without an operation, {name}")
@@ -130,9 +178,10 @@ def _audit(options: argparse.Namespace) -> int:
 
 def _agree(options: argparse.Namespace) -> int:
     path = options.table or digits_truth_path()
-    frame = read_columns(path, where=chosen_rows(options.where))
+    where = chosen_rows(options.where)
+    frame = read_columns(path, where=where, key=options.key, notation=options.notation)
     known = [str(name) for name in frame]
-    columns = options.columns or [name for name in known if "loss" not in name]
+    columns = options.columns or [n for n in known if kind_of(n) in {"accuracy", "score"}]
     for name in columns:
         if name not in known:
             raise ConfigError(f"no column {name!r} in {path}; {nearest_name(name, known)}")

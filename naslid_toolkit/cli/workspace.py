@@ -13,6 +13,7 @@ from naslid_toolkit.cli.results import say
 from naslid_toolkit.errors import ConfigError
 from naslid_toolkit.packing import pack_images
 from naslid_toolkit.progress import ProgressDisplay
+from naslid_toolkit.runtime import Event, Remark
 from naslid_toolkit.search.config import RunConfig
 from naslid_toolkit.shipped import new_workspace
 
@@ -57,7 +58,11 @@ def add_lab_options(parser: argparse.ArgumentParser) -> None:
 def add_pack_options(parser: argparse.ArgumentParser) -> None:
     """Declare the options of ``naslid pack``."""
     add = parser.add_argument
-    add("folder", metavar="FOLDER", help="holds one folder of images for each class")
+    add(
+        "folder",
+        metavar="FOLDER",
+        help="holds one folder of images for each class, or train, val and test that do",
+    )
     add("out", metavar="FILE.parquet", help="file to write; use it as --data")
     add("--size", type=int, metavar="N", help="scale every image to N x N pixels")
     parser.set_defaults(run=_pack)
@@ -100,8 +105,18 @@ def _lab(options: argparse.Namespace) -> int:
 
 
 def _pack(options: argparse.Namespace) -> int:
+    remarks: list[str] = []
     with ProgressDisplay() as show:
-        path = pack_images(options.folder, options.out, size=options.size, on_event=show)
+
+        def on_event(event: Event) -> None:
+            if isinstance(event, Remark):
+                remarks.append(event.text)
+            else:
+                show(event)
+
+        path = pack_images(options.folder, options.out, size=options.size, on_event=on_event)
+    for remark in remarks:
+        say(remark)
     say(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
     say(f"search on it with: naslid search --data {path} --preset small")
     return 0

@@ -47,12 +47,12 @@ def parameter_count(architectures: Iterable[Architecture], skeleton: Skeleton) -
 
 
 def flop_count(architectures: Iterable[Architecture], skeleton: Skeleton) -> pd.Series:
-    """Score by the number of multiply-accumulates for one image.
+    """Score by the FLOPs of one image, as :class:`~naslid_toolkit.supernet.cost.Cost` has them.
 
     Returns
     -------
     pandas.Series
-        Multiply-accumulates by architecture string.
+        FLOPs by architecture string.
     """
     counts = {format_architecture(a): count_cost(a, skeleton).flops for a in architectures}
     return pd.Series(counts, dtype=float)

@@ -1,25 +1,22 @@
-"""Tables of reference accuracy by architecture."""
+"""Tables of reference accuracies and of scores by architecture."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from naslid_toolkit.errors import DataError, nearest_name
+from naslid_toolkit.evaluation.columns import SMALLER_IS_BETTER, counted, examples, kind_of
+from naslid_toolkit.evaluation.keyed import KeyedTable, Reading, Where, read_table
 from naslid_toolkit.shipped import shipped
 
-_NAMES: Final = ("architecture", "arch")
 _PERCENT: Final = 1.5  # a largest accuracy above this can only be a percentage
-_LISTED: Final = 8  # choices that an error message lists
-# Columns that tell the trainings of one architecture apart, beside the seed.
-_KINDS: Final = ("dataset", "split", "epochs")
-
-Where = Mapping[str, str | int]
+_SHARE: Final = 1 + 1e-6  # the largest share, rounded in 32 bits
+_MOST: Final = 100.0  # no accuracy in per cent is above this
+_NO_ACCURACY: Final = frozenset({"loss", "rank"})
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,6 +41,8 @@ class ReferenceTable:
         Name of the image task, or an empty string where the file does not say.
     one_per_cell
         Whether one architecture stands for all isomorphic ones.
+    reading
+        What was read of the file and how; None where the table is from no file.
     """
 
     accuracy: pd.Series
@@ -53,6 +52,7 @@ class ReferenceTable:
     source: str
     task: str = ""
     one_per_cell: bool = False
+    reading: Reading | None = None
 
     @property
     def rows(self) -> int:
@@ -66,28 +66,38 @@ def load_reference(
     column: str | None = None,
     validation: str | None = None,
     where: Where | None = None,
+    key: str | None = None,
+    notation: str | None = None,
 ) -> ReferenceTable:
-    """Read reference accuracies from a Parquet or CSV table.
+    """Read reference accuracies from a table.
 
     Parameters
     ----------
     path
-        A table with a column ``architecture`` or ``arch`` of official strings and accuracies
-        in per cent or in [0, 1]. Rows of the same architecture are seeds.
+        A table of architectures and accuracies in per cent or in [0, 1]: Parquet, text
+        separated by commas, semicolons or tabs, JSON or a plain pickle, packed or not. Rows of
+        the same architecture are seeds if there is a column ``seed``.
     column
         The column of accuracies; None takes ``test_accuracy``, ``accuracy``, or the only one
-        that fits.
+        that fits. A column of errors gives one minus the error.
     validation
         The column of validation accuracies; None takes ``valid_accuracy`` if there is one, or
         the rows of the split ``x-valid`` of an imported benchmark.
     where
         Rows to take, such as ``{"dataset": "cifar10", "split": "ori-test", "epochs": 200}``;
         needed where a table holds several kinds of trainings.
+    key
+        The column of the architectures' names; None takes ``architecture``, ``arch`` and their
+        like, or the one whose values are cells of NAS-Bench-201.
+    notation
+        How the names are written: ``"official"``, ``"index"``, ``"naslib"``, ``"codes"``,
+        ``"genotype"``, ``"mask"``, or ``"names"`` to compare them as they are. None recognises
+        it.
 
     Returns
     -------
     ReferenceTable
-        Accuracies in [0, 1].
+        Accuracies in [0, 1], and in ``reading`` what was read and what was left out.
 
     Raises
     ------
@@ -96,21 +106,20 @@ def load_reference(
         which accuracy is meant; names the file and the choices.
     """
     path = Path(path)
-    frame, metadata = _read(path)
-    column = _accuracy_column(path, frame, column)
-    where = dict(where or {})
-    rows = _rows(path, frame, where)
-    seeds = _by_seed(path, rows, column)
-    scale = 0.01 if np.nanmax(seeds.to_numpy(dtype=float)) > _PERCENT else 1.0
-    chosen = ", ".join(f"{name}={value}" for name, value in where.items())
+    table = read_table(path, key=key, notation=notation, where=where, reference=True)
+    column = _accuracy_column(table, column)
+    found = _accuracies(table, column)
+    chosen = ", ".join(f"{name}={value}" for name, value in (where or {}).items())
+    others = {name: "not the one asked for" for name in table.columns if name != column}
     return ReferenceTable(
-        accuracy=seeds.mean(axis=1).rename(column) * scale,
-        seeds=seeds * scale,
-        validation=_validation(path, frame, validation, where),
+        accuracy=found.mean.rename(column),
+        seeds=found.seeds,
+        validation=_validation(table, validation, where or {}),
         column=f"{column} ({chosen})" if chosen else column,
         source=path.name,
-        task=metadata.get("task", ""),
-        one_per_cell=metadata.get("cells", "").startswith("one for each class"),
+        task=table.whole.metadata.get("task", ""),
+        one_per_cell=table.whole.metadata.get("cells", "").startswith("one for each class"),
+        reading=table.reading(len(found.mean), {column: found.how}, others, found.notes),
     )
 
 
@@ -125,123 +134,219 @@ def digits_truth_path() -> Path:
     return shipped("data/nb201_digits.parquet")
 
 
-def read_columns(path: str | Path, *, where: Where | None = None) -> pd.DataFrame:
-    """Read every column of accuracies of a table, by architecture, mean over rows.
+def read_columns(
+    path: str | Path,
+    *,
+    where: Where | None = None,
+    key: str | None = None,
+    notation: str | None = None,
+) -> pd.DataFrame:
+    """Read every column of numbers of a table, by architecture, mean over seeds.
 
     Returns
     -------
     pandas.DataFrame
-        Indexed by architecture string; accuracies as they stand in the file.
+        Indexed by architecture string; numbers as they stand in the file, NaN where a cell is
+        empty. Seeds, epochs, times and the like are left out.
 
     Raises
     ------
     DataError
         As :func:`load_reference`.
     """
-    path = Path(path)
-    frame, _ = _read(path)
-    rows = _rows(path, frame, dict(where or {}))
-    return rows.groupby("architecture", observed=True)[_floats(rows)].mean()
+    table = read_table(path, key=key, notation=notation, where=where)
+    names = [name for name, one in table.columns.items() if _kind(table, name) != "bookkeeping"]
+    return _mean_over_seeds(table, {name: table.columns[name].values for name in names})[0]
 
 
-def _read(path: Path) -> tuple[pd.DataFrame, dict[str, str]]:
-    """Read a table and its text metadata; its architectures stand in ``architecture``."""
-    frame, metadata = _read_file(path)
-    key = next((name for name in _NAMES if name in frame), None)
-    if key is None:
-        raise DataError(f"{path} has no column 'architecture' or 'arch', only {list(frame)}")
-    return frame.rename(columns={key: "architecture"}), metadata
+@dataclass(frozen=True, slots=True, eq=False)
+class ScoreTable:
+    """Scores of methods, and what was read of their file.
+
+    Parameters
+    ----------
+    scores
+        One column a method, by architecture, larger is better; NaN where there is none.
+    reading
+        What was read and what was left out.
+    """
+
+    scores: pd.DataFrame
+    reading: Reading
 
 
-def _read_file(path: Path) -> tuple[pd.DataFrame, dict[str, str]]:
-    if not path.is_file():
-        raise DataError(f"no file {path}; expected a Parquet or CSV table of accuracies")
-    try:
-        if path.suffix == ".csv":
-            return pd.read_csv(path), {}
-        table = pq.read_table(path)
-    except (pa.ArrowInvalid, OSError, ValueError) as error:
-        raise DataError(f"{path} is damaged or not a Parquet or CSV table") from error
-    raw = table.schema.metadata or {}
-    return table.to_pandas(), {k.decode(): v.decode(errors="replace") for k, v in raw.items()}
+def read_scores(
+    path: str | Path,
+    *,
+    methods: Sequence[str] = (),
+    smaller: Collection[str] = (),
+    larger: Collection[str] = (),
+    where: Where | None = None,
+    key: str | None = None,
+    notation: str | None = None,
+    known: Collection[str] = (),
+) -> ScoreTable:
+    """Read the scores of one or several methods from a table in any dress.
+
+    Parameters
+    ----------
+    path, where, key, notation
+        As :func:`load_reference`.
+    methods
+        The columns to take, in this order; none: all columns of numbers but those that count
+        (seeds, epochs, times), and but costs (parameters, FLOPs, latency) beside others.
+    smaller, larger
+        Columns of which small or large values are good. Of losses, errors and ranks small ones
+        are, by their names; of all others large ones.
+    known
+        Architectures of the reference, which may tell two notations apart.
+
+    Raises
+    ------
+    DataError
+        As :func:`load_reference`; or if a column asked for holds no numbers, says why.
+    """
+    table = read_table(path, key=key, notation=notation, where=where, known=known)
+    left_out = _no_scores(table, methods)
+    taken = list(methods) or [name for name in table.columns if name not in left_out]
+    for name in [*taken, *smaller, *larger]:
+        if name not in table.columns:
+            raise DataError(_no_numbers(table, name))
+    if not taken:
+        reasons = "; ".join(f"{n!r} is {why}" for n, why in {**left_out, **table.problems}.items())
+        raise DataError(f"{table.path} has no column of scores: {reasons or 'there is no other'}")
+    turned = {name for name in taken if _is_turned(table, name, smaller, larger)}
+    values = {name: table.columns[name].values for name in taken}
+    values |= {name: -values[name] for name in turned}
+    scores, notes = _mean_over_seeds(table, values)
+    how = {n: "smaller is better: sign turned" if n in turned else "" for n in taken}
+    infinite = [name for name in taken if np.isinf(scores[name]).any()]
+    notes += [
+        f"{counted(int(np.isinf(scores[n]).sum()), 'infinite value')} of {n!r} ranked at its end"
+        for n in infinite
+    ]
+    return ScoreTable(scores, table.reading(len(scores), how, left_out, notes))
 
 
-def _floats(frame: pd.DataFrame) -> list[str]:
-    return [str(name) for name in frame if pd.api.types.is_float_dtype(frame[name])]
+def _kind(table: KeyedTable, name: str) -> str:
+    return kind_of(name, table.columns[name].values)
 
 
-def _accuracy_column(path: Path, frame: pd.DataFrame, column: str | None) -> str:
-    floats = _floats(frame)
+def _no_scores(table: KeyedTable, methods: Sequence[str]) -> dict[str, str]:
+    """Return the columns of numbers that are not judged, with the reason."""
+    if methods:
+        return {name: "not asked for" for name in table.columns if name not in methods}
+    kinds = {name: _kind(table, name) for name in table.columns}
+    reasons = {n: "no score, by its name" for n, kind in kinds.items() if kind == "bookkeeping"}
+    costs = [name for name, kind in kinds.items() if kind == "cost"]
+    if len(costs) + len(reasons) < len(kinds):
+        reasons |= {n: f"a cost; --method {n} judges it" for n in costs}
+    return reasons
+
+
+def _is_turned(
+    table: KeyedTable, name: str, smaller: Collection[str], larger: Collection[str]
+) -> bool:
+    small = name in smaller or _kind(table, name) in SMALLER_IS_BETTER
+    return small and name not in larger
+
+
+def _no_numbers(table: KeyedTable, name: str) -> str:
+    """Say why a column cannot be taken."""
+    if name in table.problems:
+        return f"column {name!r} of {table.path} is {table.problems[name]}"
+    return f"{table.path} has no scores {name!r}; {nearest_name(name, table.columns)}"
+
+
+def _mean_over_seeds(
+    table: KeyedTable, values: Mapping[str, pd.Series]
+) -> tuple[pd.DataFrame, list[str]]:
+    rows, notes = table.by_architecture(values)
+    return rows.groupby(level="architecture", observed=True).mean(), notes
+
+
+def _accuracy_column(table: KeyedTable, column: str | None) -> str:
+    """Return the column of accuracies, or of errors, that is asked for or alone."""
+    kinds = {name: _kind(table, name) for name in table.columns}
+    able = [name for name, kind in kinds.items() if kind in {"accuracy", "score", "error"}]
     if column is not None:
-        if column in floats:
-            return column
+        return _asked_for(table, column, kinds)
+    for usual in ("test_accuracy", "accuracy", "test_acc", "testacc", "acc"):
+        named = [n for n in able if n.lower().replace("-", "_").replace(" ", "_") == usual]
+        if named:
+            return named[0]
+    accuracies = [name for name in able if kinds[name] == "accuracy"]
+    for fitting in (able, accuracies):
+        if len(fitting) == 1:
+            return fitting[0]
+    if not able:
+        found = {n: f"a {kind}" for n, kind in kinds.items()} | dict(table.problems)
+        reasons = "; ".join(f"{name!r} is {why}" for name, why in found.items())
+        raise DataError(f"{table.path} has no column of accuracies: {reasons or 'names alone'}")
+    raise DataError(f"{table.path} has several columns of numbers, name one of {', '.join(able)}")
+
+
+def _asked_for(table: KeyedTable, column: str, kinds: Mapping[str, str]) -> str:
+    if column in table.problems:
+        raise DataError(f"column {column!r} of {table.path} is {table.problems[column]}")
+    if column not in kinds:
         raise DataError(
-            f"{path} has no column {column!r} of accuracies; {nearest_name(column, floats)}"
+            f"{table.path} has no column {column!r} of accuracies; {nearest_name(column, kinds)}"
         )
-    for usual in ("test_accuracy", "accuracy"):
-        if usual in floats:
-            return usual
-    if len(floats) == 1:
-        return floats[0]
-    raise DataError(f"{path} has several columns of numbers, name one of {', '.join(floats)}")
-
-
-def _rows(path: Path, frame: pd.DataFrame, where: Where) -> pd.DataFrame:
-    """Take the rows asked for; they must all be of one kind."""
-    for name, value in where.items():
-        if name not in frame:
-            hint = nearest_name(name, [str(column) for column in frame])
-            raise DataError(f"{path} has no column {name!r} to choose rows by; {hint}")
-        chosen = frame[frame[name].astype(str) == str(value)]
-        if chosen.empty:
-            values = sorted(map(str, frame[name].unique()))[:_LISTED]
-            raise DataError(f"{path} has no row with {name}={value}; it has {', '.join(values)}")
-        frame = chosen
-    kinds = [name for name in _KINDS if name in frame]
-    different = frame[kinds].drop_duplicates() if kinds else frame.iloc[:1]
-    if len(different) > 1:
-        some = [
-            " ".join(f"{name}={value}" for name, value in zip(kinds, row, strict=True))
-            for row in different.head(_LISTED).itertuples(index=False)
-        ]
+    if kinds[column] in _NO_ACCURACY:
         raise DataError(
-            f"{path} holds {len(different)} kinds of accuracies; choose one, "
-            f"for instance with --where: {'; '.join(some)}"
+            f"column {column!r} of {table.path} is a {kinds[column]}, which gives no accuracies"
         )
-    return frame
+    return column
 
 
-def _by_seed(path: Path, rows: pd.DataFrame, column: str) -> pd.DataFrame:
-    """Return accuracies by architecture and seed."""
-    if rows[column].isna().any():
+@dataclass(frozen=True, slots=True, eq=False)
+class _Accuracies:
+    """A column in [0, 1]: mean over seeds, by seed, how it stood in the file, and notes."""
+
+    mean: pd.Series
+    seeds: pd.DataFrame
+    how: str
+    notes: Sequence[str]
+
+
+def _accuracies(table: KeyedTable, column: str) -> _Accuracies:
+    """Return a column of accuracies or errors in [0, 1] by architecture and seed."""
+    rows, notes = table.by_architecture({column: table.columns[column].values})
+    values = rows[column].astype(float)
+    missing = values[values.isna()].index.get_level_values("architecture")
+    if len(missing) == len(values):
+        raise DataError(f"column {column!r} of {table.path} has no numbers")
+    if len(missing):
+        notes.append(
+            f"{counted(len(missing), 'row')} without a value left out ({examples([*missing])})"
+        )
+    values = values.dropna()
+    share = table.columns[column].percent
+    neither = _SHARE < values.max() <= _PERCENT  # too large for shares, too small for per cent
+    if np.isinf(values).any() or neither or values.max() > (_SHARE if share else _MOST):
         raise DataError(
-            f"column {column!r} of {path} lacks {int(rows[column].isna().sum())} values"
+            f"column {column!r} of {table.path} holds no accuracies in per cent or in [0, 1]: the "
+            f"largest is {values.max():g}"
         )
-    names = rows["architecture"].astype(str)
-    number = rows["seed"] if "seed" in rows else rows.groupby(names).cumcount()
-    keyed = pd.Series(rows[column].to_numpy(dtype=float), [names.to_numpy(), number.to_numpy()])
-    twice = keyed.index.duplicated()
-    if twice.any():
-        name, seed = keyed.index[twice][0]
-        raise DataError(f"{path} has architecture {name} twice with seed {seed}")
-    return keyed.unstack().rename_axis(index="architecture", columns="seed")
+    scale = 0.01 if values.max() > _PERCENT else 1.0
+    seeds = values.unstack().rename_axis(index="architecture", columns="seed")
+    mean, seeds = seeds.mean(axis=1) * scale, seeds * scale
+    how = "in per cent" if share or scale < 1 else "in shares of 1"
+    if kind_of(column) == "error":
+        mean, seeds, how = 1 - mean, 1 - seeds, f"{how}, taken as 1 - error"
+    return _Accuracies(mean, seeds, how, notes)
 
 
-def _validation(
-    path: Path, frame: pd.DataFrame, column: str | None, where: Where
-) -> pd.Series | None:
+def _validation(table: KeyedTable, column: str | None, where: Where) -> pd.Series | None:
     """Return mean validation accuracies, if the table has any."""
-    if column is None and "valid_accuracy" in frame:
+    if column is None and "valid_accuracy" in table.columns:
         column = "valid_accuracy"
     if column is not None:
-        rows = _rows(path, frame, where)
-        column = _accuracy_column(path, frame, column)
-    elif {"dataset", "split"} <= where.keys() and "x-valid" in set(frame["split"]):
+        return _accuracies(table, _accuracy_column(table, column)).mean
+    if {"dataset", "split"} <= where.keys() and "x-valid" in set(table.whole.frame["split"]):
         # The benchmark validates CIFAR-10 in a training of its own, on half of the images.
         dataset = f"{where['dataset']}-valid" if where["dataset"] == "cifar10" else where["dataset"]
-        column = "accuracy"
-        rows = _rows(path, frame, {**where, "dataset": dataset, "split": "x-valid"})
-    else:
-        return None
-    accuracy = _by_seed(path, rows, column).mean(axis=1)
-    return accuracy * 0.01 if accuracy.max() > _PERCENT else accuracy
+        other = table.with_rows({**where, "dataset": dataset, "split": "x-valid"})
+        return _accuracies(other, "accuracy").mean
+    return None

@@ -23,8 +23,9 @@ _MEGA: Final = 1_000_000
 _TORCH_MAGIC: Final = 0x1950A86A20F9469CFC6C  # what a file of torch before 1.6 starts with,
 _TORCH_PICKLES: Final = 3  # and the pickles that follow; the last one is the data
 _MEMBER: Final = re.compile(r"(\d{6})(-FULL)?\.(pickle\.pbz2|pth)")
+_SIZES: Final = re.compile(r"\d+(:\d+){4}")  # channels, as the size search space writes them
 _EXPECTED: Final = (
-    "expected NAS-Bench-201-*.pth, NATS-tss-*.pickle.pbz2, or the unpacked folder of either"
+    "expected NAS-Bench-201-*.pth, NATS-*.pickle.pbz2, or the unpacked folder of either"
 )
 _SCHEMA: Final = pa.schema(
     [
@@ -54,7 +55,7 @@ class Imported:
 def import_benchmark(
     source: str | Path, target: str | Path, *, on_event: OnEvent = ignore_event
 ) -> Imported:
-    """Turn an official file of NAS-Bench-201 or NATS-Bench (topology) into one Parquet table.
+    """Turn an official file of NAS-Bench-201 or NATS-Bench into one Parquet table.
 
     The file is read as a stream: memory stays bounded by a few architectures (the official way
     needs up to 28 GB), and nothing in it is executed.
@@ -62,7 +63,8 @@ def import_benchmark(
     Parameters
     ----------
     source
-        ``NAS-Bench-201-v1_*.pth``, ``NATS-tss-v1_0-*.pickle.pbz2``, or the unpacked folder.
+        ``NAS-Bench-201-v1_*.pth``, ``NATS-tss-v1_0-*.pickle.pbz2`` (topology),
+        ``NATS-sss-v1_0-*.pickle.pbz2`` (size), or the unpacked folder.
     target
         The Parquet file to write: one row for each architecture, data set, split, number of
         epochs and seed, with ``accuracy`` in [0, 1] and ``loss`` after the last epoch,
@@ -89,7 +91,7 @@ def import_benchmark(
     source, target = Path(source), Path(target)
     if not source.exists():
         raise DataError(f"no file or folder {source}; {_EXPECTED}")
-    metadata = {"source": source.name, "table": "NAS-Bench-201, one row for each training"}
+    metadata = {"source": source.name, "table": "one row for each training"}
     with replacing(target) as temporary:
         with pq.ParquetWriter(
             temporary, _SCHEMA.with_metadata(metadata), compression="zstd"
@@ -123,10 +125,7 @@ class _Rows:
 
     def add(self, architecture: str, trials: Mapping[tuple[str, int], Trial]) -> None:
         """Take over the trainings of one architecture with one schedule."""
-        try:
-            parse_architecture(architecture)
-        except (SpaceError, TypeError) as error:
-            raise DataError(f"{architecture!r} is no architecture of NAS-Bench-201") from error
+        _check_name(architecture)
         for (dataset, _), trial in trials.items():
             for split, (accuracy, loss) in sorted(trial.results.items()):
                 row = (
@@ -160,6 +159,15 @@ class _Rows:
             column.clear()
 
 
+def _check_name(architecture: str) -> None:
+    """Refuse what is neither a cell of NAS-Bench-201 nor a network of the size search space."""
+    try:
+        if not _SIZES.fullmatch(architecture):
+            parse_architecture(architecture)
+    except (SpaceError, TypeError) as error:
+        raise DataError(f"{architecture!r} is no architecture of NAS-Bench-201") from error
+
+
 def _read_file(path: Path, rows: _Rows, on_event: OnEvent) -> None:
     """Read one file with all architectures."""
     size = path.stat().st_size
@@ -174,7 +182,7 @@ def _read_file(path: Path, rows: _Rows, on_event: OnEvent) -> None:
 
 def _read_folder(folder: Path, rows: _Rows, on_event: OnEvent) -> None:
     """Read an unpacked folder: one file for each architecture."""
-    members = sorted(path for path in folder.iterdir() if _MEMBER.fullmatch(path.name))
+    members = _members(folder)
     for number, path in enumerate(members, start=1):
         with path.open("rb") as file:
             try:
@@ -183,6 +191,18 @@ def _read_folder(folder: Path, rows: _Rows, on_event: OnEvent) -> None:
                 error.add_note(f"in {path.name}")
                 raise
         on_event(WorkDone("reading", number, len(members), "files"))
+
+
+def _members(folder: Path) -> list[Path]:
+    """Return the files of a folder, or of the only folder in it that has some."""
+    members = sorted(path for path in folder.iterdir() if _MEMBER.fullmatch(path.name))
+    if members:
+        return members
+    inside = sorted({path.parent for path in folder.rglob("*") if _MEMBER.fullmatch(path.name)})
+    if len(inside) > 1:
+        names = ", ".join(str(path.relative_to(folder)) for path in inside)
+        raise DataError(f"{folder} holds several unpacked benchmarks, name one: {names}")
+    return _members(inside[0]) if inside else []
 
 
 def _read_data(raw: BufferedIOBase, add: OnArchitecture) -> None:

@@ -1,8 +1,7 @@
 """The whole judgement of scores against a table of reference accuracies, in one record."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import lru_cache
+from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -10,13 +9,22 @@ import pandas as pd
 import torch
 from scipy import stats
 
-from naslid_toolkit.errors import ConfigError, SpaceError
+from naslid_toolkit.errors import ConfigError, DataError
+from naslid_toolkit.evaluation.alignment import (
+    LeftOut,
+    by_cell,
+    cell_of,
+    cell_or_name,
+    comparable,
+    table_by_cell,
+)
 from naslid_toolkit.evaluation.baselines import trivial_scores
 from naslid_toolkit.evaluation.benchmark import ReferenceTable
 from naslid_toolkit.evaluation.labels import noisy_labels
+from naslid_toolkit.evaluation.notations import is_cell
 from naslid_toolkit.evaluation.ranking import Values, aligned, bootstrap_taus, dense_ranks, tau_b
+from naslid_toolkit.evaluation.verdicts import ON_THESE_WEIGHTS, RESERVATION
 from naslid_toolkit.lid.bootstrap import holm
-from naslid_toolkit.space.nasbench201 import canonical_cell, parse_architecture
 from naslid_toolkit.supernet.network import Skeleton
 
 FRACTIONS: Final = (1.0, 0.5, 0.1, 0.01)
@@ -49,13 +57,16 @@ class Evaluation:
     differences
         The first method against every other: ``tau`` difference with paired 95 % interval over
         architectures, two-sided bootstrap ``p_value``, and that adjusted for the number of
-        comparisons (``p_holm``).
+        comparisons (``p_holm``). All of it holds for these scores, of one training each: two
+        seeds of one method often differ by such an interval. Methods are compared over seeds,
+        by :func:`~naslid_toolkit.search.judging.judge_study` (``naslid compare``).
     ceilings
         One row a kind and top fraction: ``seed noise``, the tau that true expected accuracies
         would reach with these labels; ``validation``, that of validation accuracies after
         training alone. ``low`` and ``high`` as for the methods.
     protocol
-        What was compared with what: source, column, task, numbers, seeds, options.
+        What was compared with what: source, column, task, numbers, seeds, options, and for
+        what the ``differences`` hold.
     """
 
     correlations: pd.DataFrame
@@ -104,18 +115,18 @@ def evaluate(
     isomorphic: Isomorphic = "keep",
     baselines: Skeleton | None = BENCHMARK,
     resamples: int = 1000,
+    strict: bool = False,
 ) -> Evaluation:
     """Judge one or several methods' scores against reference accuracies.
 
     Parameters
     ----------
     scores
-        Scores by official architecture string, larger is better; of several methods a frame
-        with one column each, or their scores by name. The first is the one whose differences are
-        tested.
+        Scores by architecture, larger is better; of several methods a frame with one column
+        each, or their scores by name. The first is the one whose differences are tested.
     truth
         Reference accuracies in [0, 1]. Compared are the architectures that have all scores and
-        a reference.
+        a reference; ``protocol["left_out"]`` counts the others.
     seed
         Seed of every resample.
     fractions
@@ -126,12 +137,16 @@ def evaluate(
     isomorphic
         ``"average"``: isomorphic cells count once, with their mean score and reference;
         ``"keep"``: every architecture counts. Where a table holds one architecture for all
-        isomorphic ones, scores are averaged in either case.
+        isomorphic ones, scores are averaged in either case. What counts once is what intervals
+        resample: kept cells are taken for a random draw from all cells of the space.
     baselines
         The network whose parameters and multiply-accumulates the trivial baselines count; None
-        leaves the baselines out. A method of a baseline's name stands in its place.
+        leaves the baselines out, and so do names that are no cells of NAS-Bench-201. A method
+        of a baseline's name stands in its place.
     resamples
         Bootstrap resamples over architectures.
+    strict
+        Whether a score that is NaN or has no reference is an error.
 
     Returns
     -------
@@ -141,10 +156,9 @@ def evaluate(
     Raises
     ------
     DataError
-        If fewer than three architectures can be compared, or a value is NaN.
+        If fewer than three architectures can be compared; or with ``strict`` if one cannot.
     SpaceError
-        If isomorphic cells or baselines are asked for and a name is no architecture of
-        NAS-Bench-201.
+        If isomorphic cells are asked for and no name is an architecture of NAS-Bench-201.
     ConfigError
         If a fraction, a pick or the number of resamples is out of range.
     """
@@ -152,12 +166,14 @@ def evaluate(
     table = truth if isinstance(truth, ReferenceTable) else _bare(truth)
     methods = _methods(scores)
     own = [str(name) for name in methods]
-    if baselines is not None:
-        methods = _with_baselines(methods, baselines)
     average = isomorphic == "average" or table.one_per_cell
+    identity = cell_or_name if average else str
+    methods, left = comparable(methods, table.accuracy, identity=identity, strict=strict)
+    if baselines is not None:
+        methods = _with_baselines(methods, table.accuracy, baselines)
     if average:
-        methods, table = _by_cell(methods), _table_by_cell(table)
-    frame = aligned({str(name): methods[name] for name in methods}, table.accuracy)
+        methods, table = by_cell(methods), table_by_cell(table)
+    frame = _aligned(methods, table, left)
     subsets = {top: _best(frame, top) for top in fractions}
     subsets = {top: part for top, part in subsets.items() if len(part) >= _LEAST}
     taus = {
@@ -178,6 +194,9 @@ def evaluate(
             "isomorphic": "average" if average else "keep",
             "resamples": resamples,
             "seed": seed,
+            "differences": f"{ON_THESE_WEIGHTS}, over architectures; {RESERVATION}",
+            "left_out": left.to_dict(),
+            "baselines": [name for name in frame if name not in {*own, "reference"}],
         },
     )
 
@@ -189,8 +208,8 @@ def accuracy_of(table: ReferenceTable, architecture: str) -> float:
     """
     name = architecture
     if table.one_per_cell and name not in table.accuracy.index:
-        cell = _cell(name)
-        name = next((str(n) for n in table.accuracy.index if _cell(str(n)) == cell), name)
+        cell = cell_of(name)
+        name = next((str(n) for n in table.accuracy.index if cell_of(str(n)) == cell), name)
     return float(table.accuracy.get(name, float("nan")))
 
 
@@ -215,31 +234,31 @@ def _methods(scores: pd.DataFrame | Values | Mapping[str, pd.Series]) -> pd.Data
     return pd.Series(scores, dtype=float).to_frame("score")
 
 
-def _with_baselines(methods: pd.DataFrame, skeleton: Skeleton) -> pd.DataFrame:
-    trivial = trivial_scores(map(str, methods.index), skeleton)
-    return methods.join(trivial[[name for name in trivial if name not in methods]])
+def _with_baselines(
+    methods: pd.DataFrame, reference: pd.Series, skeleton: Skeleton
+) -> pd.DataFrame:
+    """Add the trivial baselines, where all names that are compared are cells."""
+    cells = [str(name) for name in methods.index if is_cell(str(name))]
+    foreign = methods.index.difference(cells)
+    if not cells or foreign.isin(reference.index).any():
+        return methods
+    trivial = trivial_scores(cells, skeleton)
+    missing = [name for name in trivial if name not in methods]
+    return (
+        methods.join(trivial[missing]).loc[cells]
+        if len(foreign)
+        else methods.join(trivial[missing])
+    )
 
 
-@lru_cache(maxsize=1 << 15)
-def _cell(name: str) -> str:
+def _aligned(methods: pd.DataFrame, table: ReferenceTable, left: LeftOut) -> pd.DataFrame:
     try:
-        return canonical_cell(parse_architecture(name))
-    except SpaceError as error:
-        error.add_note("isomorphic cells can be found among architectures of NAS-Bench-201 only")
+        reference = table.accuracy.dropna()
+        return aligned({str(name): methods[name] for name in methods}, reference)
+    except DataError as error:
+        for line in left.lines():
+            error.add_note(line)
         raise
-
-
-def _by_cell(values: pd.DataFrame) -> pd.DataFrame:
-    """Average over isomorphic cells."""
-    return values.groupby([_cell(str(name)) for name in values.index]).mean()
-
-
-def _table_by_cell(table: ReferenceTable) -> ReferenceTable:
-    validation = table.validation
-    if validation is not None:
-        validation = _by_cell(validation.to_frame("accuracy"))["accuracy"]
-    accuracy = _by_cell(table.accuracy.to_frame("accuracy"))["accuracy"]
-    return replace(table, accuracy=accuracy, seeds=_by_cell(table.seeds), validation=validation)
 
 
 def _best(frame: pd.DataFrame, top: float) -> pd.DataFrame:

@@ -1,9 +1,12 @@
-"""Training-free scores of a network from one batch of images, for comparison."""
+"""Training-free scores of a network from one batch of images, for comparison.
+
+Of every score, larger promises better; how well it ranks real cells stands with each, as Spearman's
+correlation in networks of 5 cells and of 1 cell a stage (``docs/method.md``).
+"""
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
-from functools import partial
+from contextlib import ExitStack, contextmanager
 from typing import Any, Final
 
 import torch
@@ -13,15 +16,24 @@ from torch.overrides import TorchFunctionMode
 
 from naslid_toolkit.datasets import Images
 from naslid_toolkit.errors import ConfigError
+from naslid_toolkit.evaluation.batch_norm import (
+    NORMS,
+    batch_statistics,
+    frozen_statistics,
+    norms_replaced,
+)
+from naslid_toolkit.runtime import generator
 
 Proxy = Callable[[nn.Module, Images], float]
 _SMALL: Final = 1e-5  # as in the published code of the Jacobian covariance
 _RECTIFIERS: Final = (torch.relu, torch.relu_, nn.functional.relu, Tensor.relu, Tensor.relu_)
-_NORMS: Final = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+_WEIGHTED: Final = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
 
 
 def gradient_norm(network: nn.Module, images: Images) -> float:
     """Sum the norms of the loss's gradients of all convolutions and linear layers.
+
+    Correlation with the accuracy: +0.55, +0.20.
 
     References
     ----------
@@ -32,6 +44,8 @@ def gradient_norm(network: nn.Module, images: Images) -> float:
 
 def snip(network: nn.Module, images: Images) -> float:
     """Sum ``|weight * gradient of the loss|`` over all convolutions and linear layers.
+
+    Correlation with the accuracy: +0.55, +0.22.
 
     References
     ----------
@@ -46,7 +60,8 @@ def synflow(network: nn.Module, images: Images) -> float:
     """Return the logarithm of the synaptic flow: ``sum |w * dR/dw|`` on an image of ones.
 
     ``R`` is the sum of the outputs of the network with absolute weights and without batch norm,
-    in float64; the logarithm keeps the order and the range.
+    in float64; the logarithm keeps the order and the range. Correlation with the accuracy:
+    +0.74, +0.73.
 
     References
     ----------
@@ -62,7 +77,7 @@ def synflow(network: nn.Module, images: Images) -> float:
         name: value.double() if value.is_floating_point() else value
         for name, value in network.named_buffers()
     }
-    with _norms_replaced(network, lambda _module, inputs: inputs), torch.enable_grad():
+    with norms_replaced(network, lambda _module, inputs: inputs), torch.enable_grad():
         output = torch.func.functional_call(network, {**positive, **buffers}, (ones,))
     weights = [positive[name] for name in _weight_names(network)]
     gradients = _gradients(output.sum(), weights)
@@ -76,14 +91,14 @@ def jacobian_covariance(network: nn.Module, images: Images) -> float:
 
     ``-sum(log(v + 1e-5) + 1 / (v + 1e-5))`` over the eigenvalues ``v`` of the correlation
     matrix of the gradients of the summed outputs. Images with a gradient of zero are not
-    defined; then the score is ``-inf``.
+    defined; then the score is ``-inf``. Correlation with the accuracy: +0.76, +0.67.
 
     References
     ----------
     .. [1] J. Mellor et al., "Neural Architecture Search without Training", first version, 2020.
     """
     pixels = images.pixels.clone().requires_grad_()
-    with _batch_mode(network), torch.enable_grad():
+    with batch_statistics(network), torch.enable_grad():
         output = network(pixels).sum()
         (raw,) = _gradients(output, [pixels])
     if raw is None:
@@ -101,7 +116,13 @@ def jacobian_covariance(network: nn.Module, images: Images) -> float:
 def naswot(network: nn.Module, images: Images) -> float:
     """Return the log-determinant of how often images share the state of a rectifier.
 
-    Summed over all rectifiers; ``-inf`` where two images have the same states.
+    Summed over all ReLUs that run; ``-inf`` where two images have the same states. Correlation
+    with the accuracy: +0.75, +0.75.
+
+    Raises
+    ------
+    ConfigError
+        If the network has no ReLU.
 
     References
     ----------
@@ -109,45 +130,89 @@ def naswot(network: nn.Module, images: Images) -> float:
     """
     count = len(images)
     kernel = torch.zeros(count, count, dtype=torch.float64, device=images.pixels.device)
-    with _RectifierStates(kernel), _batch_mode(network), torch.no_grad():
+    with _RectifierStates(kernel), batch_statistics(network), torch.no_grad():
         network(images.pixels)
+    if not bool(kernel.any()):  # an image shares every state with itself
+        raise ConfigError("the network has no ReLU whose states could be compared")
     sign, value = torch.linalg.slogdet(kernel)
     return float(value) if float(sign) > 0 else -math.inf
 
 
-def zen(network: nn.Module, images: Images) -> float:
+def zen(network: nn.Module, images: Images, *, repeats: int = 4) -> float:
     """Return the Zen score: how far features move with Gaussian images, and batch norm scales.
 
     ``log E|f(x) - f(x + 0.01 e)|_1 + sum log sqrt(mean batch variance)`` with standard normal
-    ``x`` and ``e`` of the images' shape, drawn from a fixed seed; ``f`` are the features before
-    global pooling, or before the last linear layer where there is no pooling. The published code
-    also draws the weights anew from a normal distribution; here the network keeps its own.
+    ``x`` and ``e`` of the images' shape; ``f`` are the features before global pooling, or before
+    the last linear layer where there is no pooling. All weights of convolutions and linear
+    layers are drawn from N(0, 1) too, biases are 0 and norms have no scale and shift: the score
+    judges the architecture, not the weights it comes with, which stay as they are. Correlation
+    with the accuracy: +0.32, +0.77.
+
+    Parameters
+    ----------
+    network
+        A network with enough batch norm to keep such weights from overflowing.
+    images
+        Only their shape counts.
+    repeats
+        Draws of weights and images over which the score is averaged (the published code: 32,
+        and 1 in its search). They have fixed seeds of their own.
+
+    Raises
+    ------
+    ConfigError
+        If there is nothing to look at features before, no repeat, or the features overflow.
 
     References
     ----------
     .. [1] M. Lin et al., "Zen-NAS: A Zero-Shot NAS for High-Performance Image Recognition",
        ICCV 2021, algorithm 1.
     """
-    draw = torch.Generator().manual_seed(0)
-    shape = images.pixels.shape
-    first, noise = (torch.randn(shape, generator=draw).to(images.pixels.device) for _ in range(2))
+    if repeats < 1:
+        raise ConfigError(f"the Zen score needs at least one repeat, got {repeats}")
+    return sum(_zen_once(network, images, repeat) for repeat in range(repeats)) / repeats
+
+
+def _zen_once(network: nn.Module, images: Images, repeat: int) -> float:
+    draw = generator(0, "zen", "images", repeat)
+    shape, place = images.pixels.shape, images.pixels.device
+    first, noise = (torch.randn(shape, generator=draw).to(place) for _ in range(2))
+    weights = _gaussian_weights(network, repeat)
     variances: list[Tensor] = []
     features: list[Tensor] = []
     with ExitStack() as stack:
-        stack.enter_context(_batch_mode(network))
+        stack.enter_context(batch_statistics(network))
         stack.enter_context(torch.no_grad())
         stack.enter_context(_watched(_last_features(network), features))
-        network(first + 0.01 * noise)
+        torch.func.functional_call(network, weights, (first + 0.01 * noise,))
         for module in network.modules():
-            if isinstance(module, _NORMS):
+            if isinstance(module, NORMS):
                 stack.enter_context(_watched(module, variances))
-        network(first)
+        torch.func.functional_call(network, weights, (first,))
     moved = float((features[0] - features[1]).abs().flatten(1).sum(1).mean())
     dims = [tuple(d for d in range(value.ndim) if d != 1) for value in variances]
     spread = [float(v.var(d, unbiased=False).mean()) for v, d in zip(variances, dims, strict=True)]
+    if not all(map(math.isfinite, (moved, *spread))):
+        raise ConfigError(
+            "features overflow with weights from N(0, 1): the Zen score needs batch norm after "
+            "the convolutions"
+        )
     if moved <= 0 or min(spread, default=1) <= 0:
         return -math.inf
     return math.log(moved) + sum(0.5 * math.log(value) for value in spread)
+
+
+def _gaussian_weights(network: nn.Module, repeat: int) -> dict[str, Tensor]:
+    """Draw every weight from N(0, 1), from a stream of its own name; norms get 1 and 0."""
+    drawn = {}
+    for name, module in network.named_modules():
+        for kind, value in module.named_parameters(name, recurse=False):
+            if isinstance(module, _WEIGHTED) and kind.endswith("weight"):
+                draw = generator(0, "zen", kind, repeat)
+                drawn[kind] = torch.randn(value.shape, generator=draw).to(value)
+            elif isinstance(module, (*_WEIGHTED, *NORMS, nn.GroupNorm)):
+                drawn[kind] = torch.full_like(value, float(kind.endswith("weight")))
+    return drawn
 
 
 def tangent_kernel(network: nn.Module, images: Images) -> Float[Tensor, "images images"]:
@@ -175,7 +240,7 @@ def tangent_kernel(network: nn.Module, images: Images) -> Float[Tensor, "images 
         )
         return result.sum(1)
 
-    with _frozen_norms(network, images.pixels):
+    with frozen_statistics(network, images.pixels):
         gradients = torch.func.jacrev(outputs)(weights)
     kernel = images.pixels.new_zeros(len(images), len(images), dtype=torch.float64)
     for gradient in gradients.values():
@@ -185,28 +250,42 @@ def tangent_kernel(network: nn.Module, images: Images) -> Float[Tensor, "images 
 
 
 def tangent_smallest(network: nn.Module, images: Images) -> float:
-    """Return the smallest eigenvalue of the tangent kernel; larger promises better.
+    """Return the smallest eigenvalue of the tangent kernel; 0 where it is but rounding.
+
+    Correlation with the accuracy: +0.53, +0.28.
 
     References
     ----------
     .. [1] Z. Zhu et al., "Generalization Properties of NAS under Activation and Skip Connection
        Search", NeurIPS 2022.
     """
-    return float(torch.linalg.eigvalsh(tangent_kernel(network, images))[0])
+    return float(_tangent_eigenvalues(network, images)[0])
 
 
 def tangent_condition(network: nn.Module, images: Images) -> float:
-    """Return minus the logarithm of the tangent kernel's condition number; larger is better.
+    """Return minus the logarithm of the tangent kernel's condition number.
+
+    ``-inf`` where the kernel is singular, as of a network whose output ignores the images. The
+    paper's code takes the gradients of weights alone, and lets batch norm couple the images.
+    Correlation with the accuracy: +0.55, +0.57.
 
     References
     ----------
     .. [1] W. Chen, X. Gong, Z. Wang, "Neural Architecture Search on ImageNet in Four GPU Hours"
        (TE-NAS), ICLR 2021, section 3.1.1.
     """
-    values = torch.linalg.eigvalsh(tangent_kernel(network, images))
-    if float(values[0]) <= 0:
-        return -math.inf
-    return -math.log(float(values[-1] / values[0]))
+    values = _tangent_eigenvalues(network, images)
+    return -math.log(float(values[-1] / values[0])) if float(values[0]) > 0 else -math.inf
+
+
+def _tangent_eigenvalues(network: nn.Module, images: Images) -> Float[Tensor, " images"]:
+    """Return the kernel's eigenvalues, ascending, 0 within rounding; NaN if it is not finite."""
+    kernel = tangent_kernel(network, images)
+    if not bool(kernel.isfinite().all()):
+        return kernel.new_full((len(kernel),), math.nan)
+    values: Tensor = torch.linalg.eigvalsh(kernel)
+    rounding = torch.finfo(values.dtype).eps * len(values) * values[-1]
+    return values.where(values > rounding, 0.0)
 
 
 PROXIES: Final[Mapping[str, Proxy]] = {
@@ -223,11 +302,10 @@ PROXIES: Final[Mapping[str, Proxy]] = {
 
 def _weight_names(network: nn.Module) -> list[str]:
     """Name the weights of convolutions and linear layers."""
-    kinds = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
     return [
         f"{name}.weight" if name else "weight"
         for name, module in network.named_modules()
-        if isinstance(module, kinds)
+        if isinstance(module, _WEIGHTED)
     ]
 
 
@@ -237,7 +315,7 @@ def _loss_gradients(network: nn.Module, images: Images) -> list[tuple[Tensor, Te
     weights = [parameters[name] for name in _weight_names(network)]
     if not weights:
         raise ConfigError("the network has no convolution and no linear layer to score")
-    with _batch_mode(network), torch.enable_grad():
+    with batch_statistics(network), torch.enable_grad():
         loss = nn.functional.cross_entropy(network(images.pixels), images.labels)
         gradients = _gradients(loss, weights)
     pairs = zip(weights, gradients, strict=True)
@@ -274,7 +352,8 @@ class _RectifierStates(TorchFunctionMode):
         options: dict[str, Any] | None = None,
     ) -> object:
         if function in _RECTIFIERS:
-            active = (arguments[0] > 0).flatten(1).float()
+            given = arguments[0] if arguments else (options or {})["input"]
+            active = (given > 0).flatten(1).float()
             self.kernel += active @ active.T + (1 - active) @ (1 - active).T
         return function(*arguments, **(options or {}))
 
@@ -287,52 +366,3 @@ def _watched(module: nn.Module, inputs: list[Tensor]) -> Iterator[None]:
         yield
     finally:
         handle.remove()
-
-
-@contextmanager
-def _norms_replaced(
-    network: nn.Module, compute: Callable[[nn.Module, Tensor], Tensor]
-) -> Iterator[None]:
-    """Let another function compute every batch norm for a while."""
-    norms = [module for module in network.modules() if isinstance(module, _NORMS)]
-    for module in norms:
-        module.forward = partial(compute, module)  # type: ignore[method-assign]
-    try:
-        yield
-    finally:
-        for module in norms:
-            del module.forward  # the class's own comes back
-
-
-def _normalised(module: Any, inputs: Tensor) -> Tensor:  # noqa: ANN401 - any batch norm
-    """Batch norm by the batch's statistics, without touching the running ones."""
-    return nn.functional.batch_norm(
-        inputs, None, None, module.weight, module.bias, training=True, eps=module.eps
-    )
-
-
-def _batch_mode(network: nn.Module) -> AbstractContextManager[None]:
-    """Let every batch norm use the batch's statistics and keep its running ones."""
-    return _norms_replaced(network, _normalised)
-
-
-@contextmanager
-def _frozen_norms(network: nn.Module, pixels: Tensor) -> Iterator[None]:
-    """Fix every batch norm at its statistics on these images."""
-    statistics: dict[nn.Module, tuple[Tensor, Tensor]] = {}
-
-    def record(module: nn.Module, inputs: Tensor) -> Tensor:
-        dims = tuple(d for d in range(inputs.ndim) if d != 1)
-        statistics[module] = inputs.mean(dims), inputs.var(dims, unbiased=False)
-        return _normalised(module, inputs)
-
-    def frozen(module: Any, inputs: Tensor) -> Tensor:  # noqa: ANN401
-        mean, variance = statistics[module]
-        return nn.functional.batch_norm(
-            inputs, mean, variance, module.weight, module.bias, training=False, eps=module.eps
-        )
-
-    with _norms_replaced(network, record), torch.no_grad():
-        network(pixels)
-    with _norms_replaced(network, frozen):
-        yield

@@ -28,6 +28,7 @@ from naslid_toolkit.supernet.network import Skeleton, Supernet
 
 Score = Callable[[Architecture], float]
 Measure = Literal["accuracy", "log_likelihood"]
+_KEPT_AS: Final = {"zen": "zen of drawn weights"}  # a cache's "zen" is of the network's own
 _TOGETHER: Final = 48  # architectures scored in one pass, as many as share most of the first cell
 
 
@@ -162,7 +163,7 @@ def score_proxies(
     skeleton
         The network around the cells.
     seed
-        Seed of the weights.
+        Seed of the weights; ``zen`` draws its own.
     proxies
         Names of :data:`PROXIES`.
     cache
@@ -174,7 +175,8 @@ def score_proxies(
     Returns
     -------
     pandas.DataFrame
-        One row an architecture, one column a proxy; ``-inf`` where a proxy is not defined.
+        One row an architecture, one column a proxy; larger promises better, ``-inf`` where a
+        proxy is not defined. Isomorphic cells differ by the draw of their weights.
 
     Raises
     ------
@@ -195,16 +197,17 @@ def score_proxies(
     for number, architecture in enumerate(chosen, start=1):
         text = format_architecture(architecture)
         scores = dict(known.get(text, {}))
-        missing = [name for name in names if name not in scores]
+        missing = [name for name in names if _KEPT_AS.get(name, name) not in scores]
         if missing:
             network = Supernet(nasbench201().only(architecture), skeleton, seed=seed)
             network.to(images.pixels.device)
             for name in missing:
                 value = PROXIES[name](network, images)
-                scores[name] = value if math.isfinite(value) else None
+                scores[_KEPT_AS.get(name, name)] = value if math.isfinite(value) else None
             if cache is not None:
                 append_json_line(Path(cache), {"key": key, "architecture": text, "scores": scores})
-        rows[text] = {n: -math.inf if scores[n] is None else scores[n] for n in names}
+        found = {name: scores[_KEPT_AS.get(name, name)] for name in names}
+        rows[text] = {n: -math.inf if value is None else value for n, value in found.items()}
         on_event(WorkDone("training-free scores", number, len(chosen), "architectures"))
     return pd.DataFrame.from_dict(rows, orient="index", columns=names)
 

@@ -2,7 +2,7 @@
 
 import pickle  # its opcodes are interpreted here, its calls are not made
 import re
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from io import BufferedIOBase
@@ -16,7 +16,7 @@ _LONGEST: Final = 1 << 26  # bytes of one string or frame; longer ones are an at
 _TRIAL: Final = frozenset({"eval_acc1es", "eval_losses", "eval_names", "epochs", "seed"})
 _ARCHITECTURE: Final = frozenset({"all_results", "arch_str"})
 _FEW: Final = 16
-_EPOCH_KEY: Final = re.compile(r".+@\d+")  # 'x-valid@199': new in every trial, never shared
+_EPOCH_KEY: Final = re.compile(r".+@\d+")  # 'x-valid@199': often new in every trial
 _NUMBER_TYPE: Final = re.compile(r"[<>=|]?[fiub][1248]")
 
 
@@ -44,7 +44,55 @@ _FORGOTTEN: Final = _Forgotten()
 OnArchitecture = Callable[[str, Mapping[tuple[str, int], Trial]], None]
 
 
-def read_records(file: BufferedIOBase, on_architecture: OnArchitecture) -> Any:  # noqa: ANN401 - whatever the file holds
+class TrainingsError(DataError):
+    """A file that holds trainings of a benchmark and no plain table."""
+
+
+def read_plain(file: BufferedIOBase) -> Any:  # noqa: ANN401 - whatever the file holds
+    """Interpret the pickles of a file that hold a table: plain containers, numbers and texts.
+
+    Parameters
+    ----------
+    file
+        Stands at the start of one pickle, or of several one after the other.
+
+    Returns
+    -------
+    object
+        What the pickle holds; of several a list.
+
+    Raises
+    ------
+    TrainingsError
+        At the first training of an official benchmark file, which is no table.
+    DataError
+        As :func:`read_records`.
+    """
+    found = []
+    start = file.tell()
+    while file.read(1):
+        file.seek(start)
+        found.append(read_records(file, _refuse_architecture, on_trial=_refuse_trial))
+        start = file.tell()
+    return found[0] if len(found) == 1 else found
+
+
+def _refuse_trial(_record: Mapping[str, Any]) -> Trial:
+    raise TrainingsError(
+        "the file holds trainings of a benchmark; make a table of it with 'naslid truth import'"
+    )
+
+
+def _refuse_architecture(_name: str, trials: Mapping[tuple[str, int], Trial]) -> None:
+    _refuse_trial(trials)  # type: ignore[arg-type]  # whatever it holds, it is refused
+
+
+def read_records(
+    file: BufferedIOBase,
+    on_architecture: OnArchitecture,
+    *,
+    on_trial: Callable[[Mapping[str, Any]], Trial] | None = None,
+) -> Any:  # noqa: ANN401 - whatever the file holds
     """Interpret one pickle and hand over each architecture's trials as soon as they are read.
 
     Only opcodes that build plain data are understood. Ordered dictionaries, sets and numpy
@@ -58,6 +106,8 @@ def read_records(file: BufferedIOBase, on_architecture: OnArchitecture) -> Any: 
         Stands at the start of a pickle and is left behind it.
     on_architecture
         Receives the official string and the trials by data set and seed.
+    on_trial
+        Reduces the record of one training; None keeps its last epoch.
 
     Returns
     -------
@@ -70,7 +120,7 @@ def read_records(file: BufferedIOBase, on_architecture: OnArchitecture) -> Any: 
         If the pickle is truncated, or names anything but plain data.
     """
     try:
-        return _Reader(_Guarded(file), on_architecture).load()
+        return _Reader(_Guarded(file), on_architecture, on_trial or _trial).load()
     except DataError:
         raise
     except (
@@ -107,11 +157,18 @@ _Standard: Any = vars(pickle)["_Unpickler"]  # the interpreter written in Python
 class _Reader(_Standard):  # type: ignore[misc]  # the standard library does not type it
     """The standard library's interpreter, restricted to plain data."""
 
-    def __init__(self, file: _Guarded, on_architecture: OnArchitecture) -> None:
+    def __init__(
+        self,
+        file: _Guarded,
+        on_architecture: OnArchitecture,
+        on_trial: Callable[[Mapping[str, Any]], Trial],
+    ) -> None:
         super().__init__(file)
         self._on_architecture = on_architecture
+        self._on_trial = on_trial
         self._fresh: list[int] = []
         self._puts = 0
+        self._keys: Counter[str] = Counter()
 
     def find_class(self, module: str, name: str, /) -> Callable[..., Any]:
         """Return the stand-in of a global name, or refuse it."""
@@ -170,7 +227,7 @@ class _Reader(_Standard):  # type: ignore[misc]  # the standard library does not
         for key, value in zip(items[::2], items[1::2], strict=True):
             target[key] = value
         if target.keys() >= _TRIAL:
-            self.stack[-1] = _trial(target)
+            self.stack[-1] = self._on_trial(target)
             self._forget()
         elif target.keys() >= _ARCHITECTURE:
             self._on_architecture(target["arch_str"], target["all_results"])
@@ -180,10 +237,22 @@ class _Reader(_Standard):  # type: ignore[misc]  # the standard library does not
     def _forget(self) -> None:
         """Drop what only the record just read could refer to."""
         for index in self._fresh:
-            value = self.memo[index]
-            if not _shared(value):
+            if not self._may_come_again(self.memo[index]):
                 del self.memo[index]
         self._fresh.clear()
+
+    def _may_come_again(self, value: object) -> bool:
+        """Say whether other records may refer to a value.
+
+        Keys such as 'x-valid@199' and ('cifar10', 777) are either one object for all records or
+        a new one in each; the first few of a value are kept, so that both work and the memory
+        stays bounded.
+        """
+        short = isinstance(value, tuple) and all(isinstance(one, str | int) for one in value)
+        if short or (isinstance(value, str) and _EPOCH_KEY.fullmatch(value)):
+            self._keys[str(value)] += 1
+            return self._keys[str(value)] <= _FEW
+        return _shared(value)
 
     def _refuse(self) -> None:
         raise DataError("the pickle uses an operation that no benchmark file needs")
@@ -211,7 +280,7 @@ def _shared(value: object) -> bool:
     """Say whether other records may refer to this: names, short lists of them, stand-ins."""
     if isinstance(value, list):
         return len(value) <= _FEW and all(isinstance(item, str) for item in value)
-    return callable(value) or (isinstance(value, str) and not _EPOCH_KEY.fullmatch(value))
+    return callable(value) or isinstance(value, str)
 
 
 def _nothing(*_arguments: object) -> None:
@@ -261,6 +330,12 @@ def _trial(record: Mapping[str, Any]) -> Trial:
     last = record["epochs"] - 1
     accuracies, losses = record["eval_acc1es"], record["eval_losses"]
     names = record["eval_names"]
+    for name in names:
+        if f"{name}@{last}" not in accuracies:
+            raise DataError(
+                f"a training over {last + 1} epochs with seed {record['seed']} has no result after "
+                f"the last of them on {name}: the file is partial"
+            )
     results = {name: (accuracies[f"{name}@{last}"], losses[f"{name}@{last}"]) for name in names}
     train = record.get("train_acc1es")
     if isinstance(train, Mapping) and last in train:

@@ -93,7 +93,7 @@ class ProfileDifference:
 
     @property
     def distinguishable(self) -> bool:
-        """Whether some layer tells the two apart, at a family-wise level of 5 %."""
+        """Whether some layer tells these two networks apart, at a family-wise level of 5 %."""
         return bool((self.p_values < 0.05).any())
 
     def to_frame(self) -> pd.DataFrame:
@@ -174,7 +174,9 @@ def compare_profiles(
 ) -> ProfileDifference:
     """Test layer by layer whether two networks, on the same images, have different LIDs.
 
-    Both are resampled together, which takes out what the choice of images does to both.
+    Both are resampled together, which takes out what the choice of images does to both. The
+    test is over images, for these two networks' weights: other seeds of the same two are not
+    asked, and may differ from each other.
 
     Parameters
     ----------

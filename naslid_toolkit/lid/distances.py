@@ -167,7 +167,7 @@ class Distances:
             return replace(self, pairs=self.pairs.double())
         top = self.pairs.amax(dim=-1)
         power = 2 * (torch.frexp(top.nan_to_num(nan=0.0)).exponent // 2)  # of an even exponent
-        pairs = torch.ldexp(self.pairs, -power[..., None]).to(place)
+        pairs = torch.ldexp(self.pairs, -power[..., None].to(self.pairs.dtype)).to(place)
         exponent = self.exponent + power
         return replace(self, pairs=pairs, exponent=exponent, bound=self.bound + ROUNDING[place])
 

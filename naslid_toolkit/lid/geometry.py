@@ -1,4 +1,10 @@
-"""LID estimators beyond maximum likelihood, all from the distances between the points alone."""
+"""LID estimators beyond maximum likelihood, all from the distances between the points alone.
+
+Those that equal one of scikit-dimension do so for distinct points. Copies count once here, as one
+point; there each is a point, and a neighbour at distance zero. With fewer than ``k + 1`` distinct
+points all of them are neighbours, as there. Where neighbours are equally far, which of them are the
+``k`` nearest is arbitrary, here and there.
+"""
 
 import inspect
 from collections.abc import Callable, Mapping
@@ -21,8 +27,10 @@ _LARGEST: Final = 1 << 20  # dimension beyond which a skewness says nothing
 def moments_estimate(distances: Distances, /, *, k: int) -> LayerEstimate:
     """Estimate by the method of moments: ``m / (r_k - m)``, ``m`` the mean of the ``k`` radii.
 
-    Arithmetic mean over the points; equals scikit-dimension's ``MOM``. About 10 % above maximum
-    likelihood at ``k = 20``, since ``r_k`` counts among the radii.
+    Arithmetic mean over the points; equals scikit-dimension's ``MOM`` for distinct points. Copies
+    count once (there they lower the estimate), and a point whose neighbours are all equally far
+    is left out and counted (there it adds an infinite or huge value of either sign). About 10 %
+    above maximum likelihood at ``k = 20``, since ``r_k`` counts among the radii.
 
     References
     ----------
@@ -43,8 +51,13 @@ def two_nearest_estimate(distances: Distances, /, *, k: int) -> LayerEstimate:  
     """Estimate from the ratio of the two nearest radii alone (TwoNN); ``k`` is not used.
 
     The slope of ``-log(1 - F)`` against ``log(r_2 / r_1)``, without the largest tenth of the
-    ratios; equals scikit-dimension's ``TwoNN``. Its standard deviation is ten times that of
-    maximum likelihood with ``k = 20``.
+    ratios; equals scikit-dimension's ``TwoNN`` for distinct points. Its standard deviation is ten
+    times that of maximum likelihood with ``k = 20``.
+
+    Copies count once: one of them stays. There every point that has a copy is dropped, with a
+    warning, but two copies may still be both nearest neighbours of another point, a ratio of 1;
+    and beyond 25 features rounding keeps some copies apart, whose huge ratios pull the estimate
+    towards 0. Where all ratios are 1, as on a grid, it is undefined (there 0).
 
     References
     ----------
@@ -67,8 +80,10 @@ def two_nearest_estimate(distances: Distances, /, *, k: int) -> LayerEstimate:  
 def tight_locality_estimate(distances: Distances, /, *, k: int) -> LayerEstimate:
     """Estimate from all pairs of neighbours and their mirror images (TLE).
 
-    Arithmetic mean over the points; equals scikit-dimension's ``TLE``, except that pairs nearer
-    than 1e-4 are left out in units of the radius, not of the features.
+    Arithmetic mean over the points; equals scikit-dimension's ``TLE`` for distinct points, except
+    that pairs nearer than 1e-4 are left out in units of the radius, not of the features. Copies
+    count once (there they lower the estimate); a point whose neighbours are all equally far may
+    be undefined, and is left out and counted then (there it counts as 0).
 
     References
     ----------
@@ -105,8 +120,10 @@ def _tight_distance(first: Tensor, second: Tensor, between: Tensor) -> Tensor:
 def skewness_estimate(distances: Distances, /, *, k: int) -> LayerEstimate:
     """Estimate from the angles between neighbours, by expected simplex skewness (ESS).
 
-    Arithmetic mean over the points; equals scikit-dimension's ``ESS`` while ``k`` neighbours
-    have at most 5,000 pairs, at a thousandth of its time for wide features. It is the least
+    Arithmetic mean over the points; equals scikit-dimension's ``ESS`` for distinct points, while
+    ``k`` neighbours have at most 5,000 pairs, at a thousandth of its time for wide features.
+    Copies count once (there two of them are a pair with an angle of 0, which lowers the
+    estimate). It is the least
     biased of all at 128 points for flat data of 10 to 50 dimensions, but counts curvature:
     bent data look higher-dimensional.
 
@@ -151,7 +168,7 @@ def participation_ratio(distances: Distances, /, *, k: int) -> LayerEstimate:  #
     """Return ``(sum of eigenvalues)^2 / sum of their squares`` of the covariance; no ``k``.
 
     A global, linear dimension, over all points, copies included; equals scikit-dimension's
-    ``lPCA(ver="participation_ratio")``.
+    ``lPCA(ver="participation_ratio")``, with copies too.
     """
     gram = _centred_gram(distances.square().double())
     trace = gram.diagonal(dim1=-2, dim2=-1).sum(dim=-1)

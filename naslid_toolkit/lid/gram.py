@@ -21,7 +21,8 @@ TOLERANCE: Final = 1e-4  # relative error of a LID above which "auto" turns to f
 _CHUNK: Final = 8192  # features at a time: enough for a fast product, small in memory
 _BLOCK: Final = 64  # rows of an upper-triangular block
 _NEAR: Final = {"float64": 1e-8, "float32": 2.0**-20, "tf32": 2.0**-7}  # cancellation rules
-_ROUNDING: Final = {"float64": 2.0**-48, "float32": 2.0**-24, "tf32": 2.0**-11}
+# Of sums in float32 a little above half a unit: kernels for wide registers add in another order.
+_ROUNDING: Final = {"float64": 2.0**-48, "float32": 1.25 * 2.0**-24, "tf32": 2.0**-11}
 _PAIRS: Final = 128  # pairs computed anew at a time
 _NOISE: Final = 30.0  # roundings of a point within which its neighbours are not resolved
 _SOME: Final = 10  # neighbours for a first look at the dimension

@@ -113,9 +113,11 @@ class MaximumLikelihood:
     """Maximum-likelihood LID of a layer: a numerator, and a mean over the points.
 
     The harmonic mean of the ``k - 1`` estimates pools the points' log-ratio sums (MacKay and
-    Ghahramani's correction); it is the default, and scikit-dimension's
-    ``MLE().fit(X).dimension_``. Where a layer has fewer than ``k + 1`` distinct points, all of
-    them are neighbours and ``k`` is lessened.
+    Ghahramani's correction); it is the default, and for distinct points scikit-dimension's
+    ``MLE().fit(X).dimension_``. Copies count once (there a single one can make the estimate 0),
+    and a layer whose points are all equally far has none (there it is infinite). Where a layer
+    has fewer than ``k + 1`` distinct points, all of them are neighbours and ``k`` is lessened, as
+    there.
 
     Parameters
     ----------

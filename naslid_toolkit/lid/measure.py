@@ -1,27 +1,38 @@
 """Measure the LID of every layer of a network, and leave no trace."""
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Final, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from naslid_toolkit.errors import NaslidError, NaslidWarning, ShapeError
+from naslid_toolkit.errors import NaslidError, NaslidWarning, NetworkError, ShapeError
 from naslid_toolkit.lid.distances import Distances, check_neighbours
 from naslid_toolkit.lid.estimators import ESTIMATORS
 from naslid_toolkit.lid.features import (
     Layers,
     Select,
-    first_tensor,
+    layer_of,
+    plain_network,
     select_layers,
-    unchanged_state,
     watch_layers,
+    why_silent,
 )
 from naslid_toolkit.lid.gram import Precision, feature_matrix, pairwise_distances
+from naslid_toolkit.lid.image_rows import check_parts, first_rows, selected_rows, try_out
+from naslid_toolkit.lid.inputs import Call, CallReader, Probe
 from naslid_toolkit.lid.likelihood import LIDEstimator
 from naslid_toolkit.lid.profile import LayerDistances, LIDProfile
+from naslid_toolkit.lid.unchanged import unchanged_state
 
-Probe = Tensor | Sequence[Tensor]
+Rows = Callable[[str, object, int], Tensor]  # of a run's output for so many images
+Reduce = Callable[[str, Tensor], Distances]
+Measured = tuple[dict[str, Distances], dict[str, str]]  # by run; and why others are left out
+Kept = TypeVar("Kept", Distances, Tensor)
+
+_NAMED: Final = 8  # layers that a warning names
 
 
 def lid_profile(
@@ -34,13 +45,14 @@ def lid_profile(
     precision: Precision = "auto",
     max_features: int | None = None,
     micro_batch: int | None = None,
-    select: Select = first_tensor,
+    select: Select | None = None,
+    images_first: bool = False,
 ) -> LIDProfile:
     """Measure the LID of every layer's output.
 
     Parameters
     ----------
-    network, images, layers, precision, max_features, micro_batch, select
+    network, images, layers, precision, max_features, micro_batch, select, images_first
         See :func:`measure_distances`.
     k
         Neighbours of each point.
@@ -54,7 +66,7 @@ def lid_profile(
 
     Raises
     ------
-    ShapeError
+    ShapeError, NetworkError
         As :func:`measure_distances`, and if there are too few points for ``k``.
 
     See Also
@@ -76,17 +88,15 @@ def lid_profile(
     >>> profile.lid.shape
     torch.Size([3])
     """
-    first = images if isinstance(images, Tensor) else next(iter(images), None)
-    if first is not None:
-        check_neighbours(k, len(first))  # before the forward pass
-    measured = measure_distances(
+    measured = _measure(
         network,
         images,
+        k=k,
         layers=layers,
-        precision=precision,
+        reduce=_reducer(precision, max_features, torch.float64),
+        rows=_rows(select, images_first=images_first),
         max_features=max_features,
         micro_batch=micro_batch,
-        select=select,
     )
     return measured.profile(k=k, estimator=estimator)
 
@@ -99,21 +109,33 @@ def measure_distances(
     precision: Precision = "auto",
     max_features: int | None = None,
     micro_batch: int | None = None,
-    select: Select = first_tensor,
+    select: Select | None = None,
+    images_first: bool = False,
     dtype: torch.dtype = torch.float64,
 ) -> LayerDistances:
     """Measure the distances between the images at every layer, in one forward pass a batch.
 
     Each output is reduced to distances the moment it exists, so no feature map is kept. The
-    network runs in the mode it is in; its parameters, buffers, modes, hooks and gradients, and
-    all random states, are the same afterwards, bit by bit, also after an exception.
+    network runs in the mode it is in, as it was written even if it is compiled; its parameters,
+    buffers, modes, attributes, hooks and gradients, and all random states, are the same
+    afterwards, bit by bit, also after an exception.
+
+    Which dimension of an output the images run along is found by a trial on two images: the one
+    that follows their number. Where it holds several rows an image, such as windows folded into
+    the batch, a second trial on five images tells their order, and the rows of an image are put
+    together. A layer where it cannot be told, or that did not run, is left out and named; the
+    others are measured.
 
     Parameters
     ----------
     network
-        Any module that takes one batch of inputs.
+        Any module. Wrappers of ``torch.compile`` and of data parallelism are looked through.
     images
-        One batch of inputs on the network's device, or several of the same size.
+        One batch or an iterable of batches of the same size; of an iterable, a last, smaller
+        batch is left out. A batch is a tensor or a NumPy array; a pair or tuple, of which as many
+        entries are inputs as ``forward`` requires, and the rest labels, left out; or a mapping of
+        ``forward``'s arguments. The first dimension counts the images. Batches are moved to the
+        network's device, and floating NumPy arrays take its dtype.
     layers
         Which submodules: see :func:`~naslid_toolkit.lid.features.select_layers`. A module that
         runs several times in one pass counts each time, as ``name``, ``name#2``, and so on.
@@ -125,8 +147,12 @@ def measure_distances(
         ``max_features`` of them, if given). Not for networks that normalise by the statistics
         of the batch, which would change.
     select
-        Turns a layer's name and output into a tensor with one row an image. The default takes
-        the first tensor of a tuple.
+        Turns a layer's name and output into a tensor with one row an image; there is no trial
+        then. None takes the first floating-point tensor within a tuple, mapping or dataclass that
+        follows the images.
+    images_first
+        A promise that the first dimension of every output is the images, as in networks of
+        convolutions, which saves the trial.
     dtype
         In which the distances are kept: float64, or float32 in half the memory.
 
@@ -138,100 +164,176 @@ def measure_distances(
     Raises
     ------
     ShapeError
-        If there is no batch, batches differ in size, a layer is unknown or did not run, or an
-        output has no row for each image; the layer is named.
+        If there is no batch, it is none, or batches differ in size; if a layer is unknown; if one
+        that was asked for by its own name, or all layers, cannot be measured, and why.
+    NetworkError
+        If the network is scripted, has weights without values, or fails in its forward pass.
 
     Warns
     -----
     NaslidWarning
-        If a layer's output was not finite; its status says so, too.
+        If a layer or a batch was left out, entries of the batches were and are not evidently
+        labels, a layer takes the images as steps of a sequence, or an output was not finite.
     """
-    batches = [images] if isinstance(images, Tensor) else list(images)
-    if not batches:
-        raise ShapeError("at least one probe batch is needed")
-    if len({len(batch) for batch in batches}) > 1:
-        raise ShapeError(f"probe batches differ in size: {[len(batch) for batch in batches]}")
-    chosen = select_layers(network, layers)
-    if micro_batch is not None:
-        _check_micro_batch(network, micro_batch)
+    return _measure(
+        network,
+        images,
+        k=None,
+        layers=layers,
+        reduce=_reducer(precision, max_features, dtype),
+        rows=_rows(select, images_first=images_first),
+        max_features=max_features,
+        micro_batch=micro_batch,
+    )
 
-    def reduce(name: str, features: Tensor) -> Distances:
+
+def _reducer(precision: Precision, max_features: int | None, dtype: torch.dtype) -> Reduce:
+    def reduce(run: str, features: Tensor) -> Distances:
         try:
             found = pairwise_distances(features, precision=precision, max_features=max_features)
             return found.to(dtype).to("cpu")
         except NaslidError as error:
-            error.add_note(f"while measuring layer {name!r} of shape {tuple(features.shape)}")
+            error.add_note(f"while measuring layer {run!r} of shape {tuple(features.shape)}")
             raise
 
-    rows: list[dict[str, Distances]] = []
-    with unchanged_state(network), torch.no_grad():
-        for batch in batches:
-            if micro_batch is None:
-                rows.append(_in_one_pass(network, batch, chosen, select, reduce))
-            else:
-                parts = torch.split(batch, micro_batch)
-                kept = _in_parts(network, parts, chosen, select, max_features)
-                rows.append({name: reduce(name, features) for name, features in kept.items()})
-    return _collect(chosen, rows)
+    return reduce
 
 
-def _in_one_pass(
+def _rows(select: Select | None, *, images_first: bool) -> Rows | None:
+    """Return what is known of the outputs beforehand; None if it takes a trial."""
+    if select is not None:
+        return partial(selected_rows, select)
+    return first_rows if images_first else None
+
+
+def _measure(
     network: nn.Module,
-    batch: Tensor,
-    chosen: dict[str, bool],
-    select: Select,
-    reduce: Callable[[str, Tensor], Distances],
-) -> dict[str, Distances]:
-    """Run a batch and reduce every output where it appears."""
-    found: dict[str, Distances] = {}
-
-    def look(name: str, output: object) -> None:
-        features = _one_row_an_image(name, select(name, output), len(batch))
-        found[_numbered(name, found)] = reduce(name, features)
-
-    with watch_layers(network, list(chosen), look):
-        network(batch)
+    images: Probe,
+    *,
+    k: int | None,
+    layers: Layers,
+    reduce: Reduce,
+    rows: Rows | None,
+    max_features: int | None,
+    micro_batch: int | None,
+) -> LayerDistances:
+    network = plain_network(network)
+    chosen = select_layers(network, layers)
+    if micro_batch is not None:
+        _check_micro_batch(network, micro_batch)
+    writes = False
+    said: list[str] = []
+    measured: list[Measured] = []
+    with unchanged_state(network) as outside:
+        calls = _of_one_size(CallReader(network, said).calls(images), k, said)
+        for call in outside.each(calls):
+            parts = [call] if micro_batch is None else call.parts(micro_batch)
+            if micro_batch is not None and not measured:
+                check_parts(network, call)
+            if rows is None:
+                trial = try_out(network, call, list(chosen), {part.images for part in parts})
+                rows, writes = trial.rows, trial.writes
+                said += _mixed(trial.mixed)
+            if writes:  # and to the batch of the caller, else
+                parts = [part.pick(range(part.images)) for part in parts]
+            if micro_batch is None:
+                measured.append(_one_pass(network, parts[0], chosen, rows, reduce))
+            else:
+                keep = _keeper(max_features)
+                passes = [_one_pass(network, part, chosen, rows, keep) for part in parts]
+                measured.append(_joined(passes, reduce))
+    found = _collect(network, chosen, measured)
+    for text in (*said, *_not_measured(found)):
+        warnings.warn(text, NaslidWarning, stacklevel=3)
     return found
 
 
-def _in_parts(
+def _of_one_size(calls: Iterable[Call], k: int | None, said: list[str]) -> Iterator[Call]:
+    """Pass batches of one size on, and say if a last, smaller one is left out."""
+    sizes: list[int] = []
+    for call in calls:
+        if not sizes:
+            _check_size(call, k)
+        elif call.images > sizes[0] or sizes[-1] < sizes[0]:
+            raise ShapeError(f"probe batches differ in size: {[*sizes, call.images]}")
+        sizes.append(call.images)
+        if call.images == sizes[0]:
+            yield call
+    if not sizes:
+        raise ShapeError("at least one probe batch is needed")
+    if sizes[-1] < sizes[0]:
+        text = f"the last batch, of {sizes[-1]} images, was left out: the others have {sizes[0]}"
+        said.append(f"{text}, and LID depends on the number")
+
+
+def _check_size(call: Call, k: int | None) -> None:
+    if call.images < 2:
+        raise ShapeError(f"a batch needs several images, got {call}")
+    try:
+        if k is not None:  # before the forward pass
+            check_neighbours(k, call.images)
+    except ShapeError as error:
+        raise ShapeError(f"{error}, of {call}") from None
+
+
+def _one_pass(
     network: nn.Module,
-    parts: Sequence[Tensor],
-    chosen: dict[str, bool],
-    select: Select,
-    max_features: int | None,
-) -> dict[str, Tensor]:
-    """Run a batch part by part and keep the features of all its images."""
-    kept: dict[str, list[Tensor]] = {}
-    for part in parts:
-        seen: dict[str, Tensor] = {}
+    call: Call,
+    chosen: Mapping[str, bool],
+    rows: Rows,
+    reduce: Callable[[str, Tensor], Kept],
+) -> tuple[dict[str, Kept], dict[str, str]]:
+    """Run a batch and reduce every output where it appears; say why others are left out."""
+    found: dict[str, Kept] = {}
+    left_out: dict[str, str] = {}
 
-        def look(
-            name: str, output: object, part: Tensor = part, seen: dict[str, Tensor] = seen
-        ) -> None:
-            features = _one_row_an_image(name, select(name, output), len(part))
-            seen[_numbered(name, seen)] = feature_matrix(features, max_features).clone()
+    def look(run: str, output: object) -> None:
+        try:
+            features = rows(run, output, call.images)
+        except ShapeError as error:
+            left_out[run] = str(error)
+        else:
+            found[run] = reduce(run, features)
 
-        with watch_layers(network, list(chosen), look):
-            network(part)
-        for name, features in seen.items():
-            kept.setdefault(name, []).append(features)
-    return {name: torch.cat(features) for name, features in kept.items()}
+    with watch_layers(network, list(chosen), look):
+        try:
+            call.run(network)
+        except (NaslidError, torch.cuda.OutOfMemoryError):
+            raise
+        except Exception as error:
+            said = f"{type(error).__name__}: {error}"
+            raise NetworkError(f"the network fails on {call}: {said}") from error
+    return found, left_out
 
 
-def _numbered(name: str, seen: dict[str, Distances] | dict[str, Tensor]) -> str:
-    """Return the name of this run of a layer, the first one without a number."""
-    runs = sum(key.partition("#")[0] == name for key in seen)
-    return f"{name}#{runs + 1}" if runs else name
+def _keeper(max_features: int | None) -> Callable[[str, Tensor], Tensor]:
+    """Return what keeps the features of a part of a batch."""
+    return lambda _run, features: feature_matrix(features, max_features).clone()
 
 
-def _one_row_an_image(name: str, features: Tensor, images: int) -> Tensor:
-    if not features.ndim or len(features) != images:
-        raise ShapeError(
-            f"layer {name!r} gives shape {tuple(features.shape)} for {images} images; "
-            f"its first dimension must be the images (see select=)"
-        )
-    return features
+def _joined(passes: Sequence[tuple[dict[str, Tensor], dict[str, str]]], reduce: Reduce) -> Measured:
+    """Put the parts of a batch together."""
+    kept, left_out = _in_all(passes, "parts")
+    for run in [run for run, parts in kept.items() if len({part.shape[1] for part in parts}) > 1]:
+        left_out[run] = "gives another number of features for every part of the batch"
+        del kept[run]
+    return {run: reduce(run, torch.cat(kept.pop(run))) for run in list(kept)}, left_out
+
+
+def _in_all(
+    passes: Sequence[tuple[dict[str, Kept], dict[str, str]]], what: str
+) -> tuple[dict[str, list[Kept]], dict[str, str]]:
+    """Return what all passes gave of the runs they have in common, and why others are left out."""
+    kept: dict[str, list[Kept]] = {}
+    left_out: dict[str, str] = {}
+    for found, reasons in passes:
+        left_out |= reasons
+        for run, value in found.items():
+            kept.setdefault(run, []).append(value)
+    for run in [run for run, values in kept.items() if len(values) < len(passes)]:
+        left_out.setdefault(run, f"ran in {len(kept[run])} of {len(passes)} {what} only")
+        del kept[run]
+    return kept, left_out
 
 
 def _check_micro_batch(network: nn.Module, micro_batch: int) -> None:
@@ -246,18 +348,39 @@ def _check_micro_batch(network: nn.Module, micro_batch: int) -> None:
             )
 
 
-def _collect(chosen: dict[str, bool], rows: list[dict[str, Distances]]) -> LayerDistances:
+def _collect(
+    network: nn.Module, chosen: Mapping[str, bool], measured: Sequence[Measured]
+) -> LayerDistances:
     """Put the distances of all batches into one record, layers in the order they ran."""
-    names = list(rows[0])
-    silent = [name for name, by_name in chosen.items() if by_name and name not in names]
-    if silent or not names:
-        label = repr(silent[0]) if silent else "chosen"
-        raise ShapeError(f"layer {label} did not run in the forward pass")
-    for row in rows:
-        if list(row) != names:
-            raise ShapeError(f"the layers that ran differ between batches: {names}, {list(row)}")
-    distances = Distances.stack([Distances.stack([row[n] for n in names]) for row in rows])
-    bad = [name for name, good in zip(names, distances.finite.all(dim=0), strict=True) if not good]
+    kept, left_out = _in_all(measured, "batches")
+    ran = {layer_of(run) for run in (*kept, *left_out)}
+    left_out |= {name: why_silent(network, name) for name in chosen if name not in ran}
+    for run, reason in left_out.items():
+        if chosen[layer_of(run)] or not kept:
+            raise ShapeError(f"layer {run!r} {reason}")
+    rows = zip(*kept.values(), strict=True)
+    distances = Distances.stack([Distances.stack(list(row)) for row in rows])
+    return LayerDistances(tuple(kept), distances, left_out)
+
+
+def _mixed(layers: Sequence[str]) -> list[str]:
+    """Say which layers see several images at once."""
+    if not layers:
+        return []
+    names = ", ".join(map(repr, layers))
+    return [f"the images are taken as steps of one sequence by {names} (see its batch_first)"]
+
+
+def _not_measured(found: LayerDistances) -> list[str]:
+    """Say which layers have no number."""
+    said = []
+    if found.left_out:
+        named = [f"{run!r} {reason}" for run, reason in list(found.left_out.items())[:_NAMED]]
+        more = len(found.left_out) - _NAMED
+        named += [f"and {more} more in left_out"] if more > 0 else []
+        said.append(f"not measured: {'; '.join(named)}")
+    finite = found.distances.finite.all(dim=0)
+    bad = [run for run, good in zip(found.layers, finite, strict=True) if not good]
     if bad:
-        warnings.warn(f"not finite: the output of {', '.join(bad)}", NaslidWarning, stacklevel=4)
-    return LayerDistances(tuple(names), distances)
+        said.append(f"not finite: the output of {', '.join(bad)}")
+    return said

@@ -1,6 +1,8 @@
 """The LID of the layers of a network, and the distances it follows from."""
 
-from dataclasses import dataclass
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import pandas as pd
 import torch
@@ -39,6 +41,10 @@ class LIDProfile:
         Images in one batch.
     k
         Neighbours asked for.
+    left_out
+        Layers (or runs of them) that were to be measured and could not be, and why: a layer that
+        did not run, whose output does not follow the images or is no floating-point tensor, or
+        where it cannot be told which rows belong to which image. They are in no other field.
     """
 
     layers: tuple[str, ...]
@@ -48,6 +54,7 @@ class LIDProfile:
     bound: Float[Tensor, " layers"]
     points: int
     k: int
+    left_out: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def lid(self) -> Float[Tensor, " layers"]:
@@ -55,16 +62,22 @@ class LIDProfile:
         return self.by_batch.nanmean(dim=0)
 
     def to_frame(self) -> pd.DataFrame:
-        """Return one row for each batch and layer: batch, layer, lid, undefined, status, bound."""
-        batches, layers = self.by_batch.shape
+        """Return one row for each batch and layer: batch, layer, lid, undefined, status, bound.
+
+        Layers that were left out have rows, too, with NaN and the status ``"left out: why"``.
+        """
+        batches, out = len(self.by_batch), len(self.left_out)
+        unknown = self.by_batch.new_full((batches, out), math.nan)
+        undefined = self.undefined.new_full((out,), batches * self.points)
+        reasons = [f"left out: {reason}" for reason in self.left_out.values()]
         return pd.DataFrame(
             {
-                "batch": torch.arange(batches).repeat_interleave(layers).numpy(),
-                "layer": list(self.layers) * batches,
-                "lid": self.by_batch.flatten().numpy(),
-                "undefined": self.undefined.repeat(batches).numpy(),
-                "status": [word for row in self.status for word in row],
-                "bound": self.bound.repeat(batches).numpy(),
+                "batch": torch.arange(batches).repeat_interleave(len(self.layers) + out).numpy(),
+                "layer": [*self.layers, *self.left_out] * batches,
+                "lid": torch.cat([self.by_batch, unknown], dim=1).flatten().numpy(),
+                "undefined": torch.cat([self.undefined, undefined]).repeat(batches).numpy(),
+                "status": [word for row in self.status for word in (*row, *reasons)],
+                "bound": torch.cat([self.bound, unknown[0]]).repeat(batches).numpy(),
             }
         )
 
@@ -73,11 +86,13 @@ class LIDProfile:
 class LayerDistances:
     """The distances between the points of every layer, from which profiles follow.
 
-    ``distances`` has the shape ``(batches, layers)`` and lives on the CPU.
+    ``distances`` has the shape ``(batches, layers)`` and lives on the CPU; ``left_out`` is that of
+    :class:`LIDProfile`.
     """
 
     layers: tuple[str, ...]
     distances: Distances
+    left_out: Mapping[str, str] = field(default_factory=dict)
 
     def profile(
         self, *, k: int = 20, estimator: LIDEstimator = ESTIMATORS["harmonic"]
@@ -100,6 +115,7 @@ class LayerDistances:
             bound=self.distances.lid_bound(estimate.lid).amax(dim=0),
             points=self.distances.points,
             k=k,
+            left_out=self.left_out,
         )
 
 

@@ -97,7 +97,8 @@ class LIDCriterion:
         if isinstance(choice, Architecture):
             choice = self.supernet.space.only(choice)
         network = self.supernet.view(choice)
-        return measure_distances(network, self.probe, layers=network.layer_names, dtype=dtype)
+        layers = network.layer_names
+        return measure_distances(network, self.probe, layers=layers, images_first=True, dtype=dtype)
 
     def __call__(
         self,

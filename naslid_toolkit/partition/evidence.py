@@ -9,7 +9,11 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from naslid_toolkit.errors import DataError
+from naslid_toolkit.errors import ConfigError, DataError
+from naslid_toolkit.partition.similarity import correlation_similarity, log_similarity
+
+COORDINATE = "coordinate"  # how entries are called of vectors that are known by their products
+BY_ENTRY = (log_similarity, correlation_similarity)  # other coordinates would give other values
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -23,7 +27,7 @@ class EdgeEvidence:
     operations
         Its operations, in the order of the vectors.
     entries
-        What the entries of a vector are: the layers, for LID.
+        What the entries of a vector are: the layers, for LID; coordinates, of gradients.
     contexts
         The architectures whose other edges the operations were tried with.
     vectors
@@ -42,7 +46,18 @@ class EdgeEvidence:
     def mean_similarity(
         self, similarity: Callable[[Tensor], Tensor]
     ) -> Float[Tensor, "operations operations"]:
-        """Return how alike the operations are, averaged over the contexts."""
+        """Return how alike the operations are, averaged over the contexts.
+
+        Raises
+        ------
+        ConfigError
+            If gradients, which are known by their products alone, are compared entry by entry.
+        """
+        if similarity in BY_ENTRY and self.entries[0] == f"{COORDINATE}0":
+            raise ConfigError(
+                "gradients are known by their products alone, which the similarities 'log' and "
+                "'correlation' do not rest on; take 'cosine' (published) or 'euclidean'"
+            )
         return torch.stack([similarity(vectors) for vectors in self.vectors]).mean(dim=0)
 
     def to_frame(self) -> pd.DataFrame:

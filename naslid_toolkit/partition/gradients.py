@@ -11,24 +11,33 @@ from torch import Tensor, nn
 from naslid_toolkit.datasets import Images
 from naslid_toolkit.errors import ConfigError
 from naslid_toolkit.partition.criteria import connected_paths
-from naslid_toolkit.partition.evidence import EdgeEvidence
+from naslid_toolkit.partition.evidence import COORDINATE, EdgeEvidence
 from naslid_toolkit.runtime import OnEvent, WorkDone, ignore_event
 from naslid_toolkit.space.architecture import Architecture
 from naslid_toolkit.space.search_space import SearchSpace
-from naslid_toolkit.supernet.network import Cell, Supernet
+from naslid_toolkit.supernet.network import Supernet
 
 _NOTHING = 1e-12  # of a gradient's square, that counts as rounding
+_ALONE = 1e-18  # length of what stands for no gradient: any direction of its own will do
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class GradientCriterion:
-    """Gradients of all other cell weights, with each operation on an edge in turn.
+    """Gradients of all other weights of cells and reductions, with each operation on an edge.
 
     For every context (a sampled connected path and a batch) and each operation on the edge, the
-    gradient of the cross-entropy with respect to the weights of the cells is taken, without
-    those of the edge itself, which the operations do not share. Only the products of these
-    gradients are kept: a context's vectors are coordinates with exactly these products, so
-    their cosine is the cosine of the gradients.
+    gradient of the cross-entropy with respect to the weights of all cells and reduction blocks
+    is taken, without those of the edge itself, which the operations do not share. Only the
+    products of these gradients are kept: a context's vectors are coordinates with exactly these
+    products, so their cosine is the cosine of the whole gradients (not of one layer at a time).
+    Stem and head do not count, a weight that a path does not use counts as 0, and an operation
+    without any gradient is like no other: cosine 0.
+
+    All of this is as in the published code. What differs, on purpose: every edge is measured in
+    the same contexts, so that edges differ by their operations alone (there in contexts of their
+    own); batches are fixed and not augmented (there training images, cropped and flipped); with
+    ``others="all"`` operations are summed (there weighted by learnt shares); nothing is added to
+    the denominator of the cosine (there 1e-6, which lowers it where gradients are small).
 
     Parameters
     ----------
@@ -93,7 +102,7 @@ class GradientCriterion:
                 EdgeEvidence(
                     edge=edge,
                     operations=operations,
-                    entries=tuple(f"coordinate{i}" for i in range(len(operations))),
+                    entries=tuple(f"{COORDINATE}{i}" for i in range(len(operations))),
                     contexts=tuple(f"{i} {base or 'all'}" for i, base in enumerate(bases)),
                     vectors=stacked,
                     undefined=torch.zeros(stacked.shape, dtype=torch.int64),
@@ -123,13 +132,12 @@ class GradientCriterion:
         return products
 
     def _gradient(self, choice: SearchSpace, edge: int, batch: Images) -> dict[str, Tensor]:
-        """Return the gradient of the shared cell weights by name; nothing stays behind."""
+        """Return the gradient of the shared weights by name; nothing stays behind."""
         network = self.supernet.view(choice)
         shared = {
-            f"{cell}.{name}": weight
-            for cell, block in network.named_children()
-            if isinstance(block, Cell)
-            for name, weight in block.named_parameters()
+            f"{layer}.{name}": weight
+            for layer in network.layer_names  # cells and reductions
+            for name, weight in network.get_submodule(layer).named_parameters()
             if not name.startswith(f"edges.{edge}.")
         }
         if not shared:
@@ -148,7 +156,8 @@ def coordinates(
     """Return vectors with these inner products; equal operations get equal vectors.
 
     A Cholesky factorisation that leaves out directions within rounding, so it also takes
-    products of dependent or zero vectors.
+    products of dependent vectors. A zero vector gets a direction of its own, too short to
+    matter, so that its cosine with any other, zero or not, is 0.
 
     Examples
     --------
@@ -158,6 +167,9 @@ def coordinates(
     count = len(products)
     vectors = torch.zeros_like(products)
     for i in range(count):
+        if products[i, i] == 0:
+            vectors[i, i] = _ALONE
+            continue
         equal = next((j for j in range(i) if torch.equal(products[i], products[j])), None)
         if equal is not None:
             vectors[i] = vectors[equal]

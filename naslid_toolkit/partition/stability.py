@@ -60,7 +60,8 @@ def split_stability(
     """Resample the images of a split, the same for all operations, and split anew each time.
 
     Takes no forward pass; see :func:`~naslid_toolkit.lid.bootstrap.bootstrap_profile` for the
-    resamples.
+    resamples. The shares are of the weights that were measured: another training may split
+    otherwise, however stable this one is.
 
     Parameters
     ----------
@@ -107,6 +108,8 @@ def context_stability(
     seed: int,
 ) -> SplitStability:
     """Resample the contexts (sampled paths and batches) of any criterion, and split anew.
+
+    The shares are of the weights that were measured, as those of :func:`split_stability`.
 
     Parameters
     ----------

@@ -16,6 +16,7 @@ from naslid_toolkit.plots._theme import (
     short,
     style_of,
 )
+from naslid_toolkit.plots.ranking import TAU_TITLE
 
 
 def plot_evaluation(
@@ -69,7 +70,7 @@ def plot_evaluation(
     _add_ceilings(figure, evaluation.ceilings, labels)
     figure.update_xaxes(title="architectures, best by reference", col=1)
     figure.update_xaxes(title="k largest scores (k > 1: reference chooses)", type="category", col=2)
-    figure.update_yaxes(title="Kendall's tau-b", zeroline=True, col=1)
+    figure.update_yaxes(title=TAU_TITLE, zeroline=True, col=1)
     figure.update_yaxes(title="below the best accuracy (share)", rangemode="tozero", col=2)
     figure.update_layout(legend={"orientation": "h", "y": -0.28})
     return finish(figure, title=title, height=520)

@@ -22,7 +22,7 @@ from naslid_toolkit.plots._theme import (
 from naslid_toolkit.search.evolution import SearchHistory
 
 SVG_POINTS: Final = 2000  # more are drawn by WebGL, which stays responsive
-TAU_TITLE: Final = "Kendall's tau-b, 95 % interval"
+TAU_TITLE: Final = "Kendall's tau-b, 95 % over architectures"
 REFERENCE_TITLE: Final = "reference accuracy, trained alone (share)"
 
 

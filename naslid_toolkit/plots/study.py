@@ -1,11 +1,13 @@
 """Figures of criteria compared: ranking at equal budget, and memory of measuring."""
 
-from typing import Final
+from collections.abc import Hashable, Mapping
+from typing import Any, Final
 
 import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from naslid_toolkit.evaluation.verdicts import name_of_test
 from naslid_toolkit.plots._theme import BASELINE, INK, OTHER_STYLES, finish, interval_bars
 
 _PAPER_SHARE: Final = 0.14  # what is left after the paper's saving of up to 86 %
@@ -21,7 +23,8 @@ def plot_study(
     ----------
     judged
         As :func:`~naslid_toolkit.search.judging.judge_study` gives it. The arm that is compared
-        with the others is drawn full, the untrained baselines grey.
+        with the others is drawn full, the untrained baselines grey. Intervals of two arms are
+        not that of their difference: hovering tells the test over seeds.
     title
         Title of the figure.
     """
@@ -38,7 +41,8 @@ def plot_study(
     )
     whole = judged[judged["top"] == tops[0]].sort_values("tau")
     order = [str(arm) for arm in whole["arm"]]
-    first = str(whole.loc[whole["p_value"].isna(), "arm"].iloc[0])
+    first, seeds = str(whole["first"].iloc[0]), int(whole["seeds"].iloc[0])
+    over = f"over {seeds} seeds (t) and architectures" if seeds > 1 else "over architectures"
     for column, top in enumerate(tops, start=1):
         part = judged[judged["top"] == top].set_index("arm").loc[order].reset_index()
         untrained = part["arm"].str.contains("untrained")
@@ -51,13 +55,26 @@ def plot_study(
             mode="markers",
             marker={"size": 10, "color": colours, "symbol": symbols, "line": {"width": 2}},
             showlegend=False,
-            hovertemplate="%{y}: τ = %{x:.3f}<extra></extra>",
+            customdata=[_test_text(row) for row in part.to_dict("records")],
+            hovertemplate="%{y}: τ = %{x:.3f}<br>%{customdata}<extra></extra>",
             row=1,
             col=column,
         )
-        figure.update_xaxes(title="Kendall's tau-b, 95 % interval", col=column)
+        figure.update_xaxes(title=f"tau-b, 95 %<br>{over}", col=column)
     figure.update_yaxes(title="criterion", col=1)
     return finish(figure, title=title, height=120 + 30 * len(order))
+
+
+def _test_text(row: Mapping[Hashable, Any]) -> str:
+    """Say how the first arm's tau differs from an arm's, over seeds."""
+    if row["arm"] == row["first"]:
+        return ""
+    test = name_of_test(int(row["seeds"]))
+    told = f"{row['first']} minus it: {row['difference']:+.3f}"
+    if row["seeds"] == 1:
+        return f"{told} ({test})"
+    interval = f"[{row['difference_low']:+.3f}, {row['difference_high']:+.3f}]"
+    return f"{told} {interval}, p = {row['p_holm']:.2g} ({test})"
 
 
 def plot_costs(

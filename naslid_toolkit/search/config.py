@@ -3,6 +3,7 @@
 import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
+from glob import has_magic
 from importlib import resources
 from pathlib import Path
 from typing import Any, Final, Literal, get_args, get_origin, get_type_hints
@@ -15,8 +16,12 @@ from naslid_toolkit.evaluation.benchmark import (
     load_reference,
 )
 from naslid_toolkit.evaluation.scores import Measure
+from naslid_toolkit.partition.evidence import BY_ENTRY
+from naslid_toolkit.partition.similarity import SIMILARITIES
 from naslid_toolkit.partition.split import MODES, SplitConfig
+from naslid_toolkit.runtime import OnEvent, Remark, ignore_event
 from naslid_toolkit.search.evolution import EvolutionConfig
+from naslid_toolkit.search.images import Files, ImagesConfig, checked_files
 from naslid_toolkit.search.limits import check_limits
 from naslid_toolkit.space.nasbench201 import nasbench201
 from naslid_toolkit.space.search_space import SearchSpace
@@ -52,33 +57,6 @@ class NetworkConfig:
 
 
 @dataclass(frozen=True, slots=True)
-class ImagesConfig:
-    """How an image file is divided; the embedded digits have fixed parts.
-
-    Parameters
-    ----------
-    limit
-        Images to use, drawn at random; 0 uses all.
-    valid, test
-        Shares of validation and test images, in (0, 1).
-    size
-        Height to reduce the images to, by averaging squares of pixels; 0 leaves them.
-    """
-
-    limit: int = 0
-    valid: float = 0.2
-    test: float = 0.2
-    size: int = 0
-
-    def __post_init__(self) -> None:
-        if min(self.limit, self.size) < 0 or not (0 < self.valid < 1 and 0 < self.test < 1):
-            raise ConfigError(
-                f"images needs limit and size >= 0 and shares in (0, 1), got limit={self.limit}, "
-                f"size={self.size}, valid={self.valid}, test={self.test}"
-            )
-
-
-@dataclass(frozen=True, slots=True)
 class RunConfig:
     """All settings of a few-shot search.
 
@@ -87,7 +65,8 @@ class RunConfig:
     space
         Name of the search space.
     data
-        ``"digits"``, or a Parquet file of images.
+        ``"digits"``, or a Parquet file of images; several as a list, as a pattern such as
+        ``train-*.parquet``, or as a folder.
     truth, truth_column
         A table of reference accuracies and its column, as
         :func:`~naslid_toolkit.evaluation.benchmark.load_reference` reads them. Empty: for the
@@ -120,7 +99,7 @@ class RunConfig:
     """
 
     space: Literal["nasbench201"] = "nasbench201"
-    data: str = DIGITS
+    data: Files = DIGITS
     truth: str = ""
     truth_column: str = ""
     criterion: CriterionName = "lid"
@@ -142,6 +121,11 @@ class RunConfig:
             raise ConfigError(
                 f"a decomposed supernet has 2 to 4 copies and no levels, got "
                 f"{self.network.copies} copies and {self.levels} levels"
+            )
+        if self.criterion == "gradient" and SIMILARITIES[self.split.similarity] in BY_ENTRY:
+            raise ConfigError(
+                f"criterion 'gradient' needs split.similarity 'cosine' (published) or "
+                f"'euclidean', got {self.split.similarity!r}, which compares entry by entry"
             )
         rest = self.training.epochs - self.warmup_epochs
         if self.levels and (self.warmup_epochs < 1 or rest < self.levels):
@@ -296,28 +280,45 @@ def mode_settings(mode: str) -> dict[str, Any]:
     }
 
 
-def load_task(config: RunConfig) -> ImageTask:
+def load_task(config: RunConfig, *, on_event: OnEvent = ignore_event) -> ImageTask:
     """Load the images that a run is configured for.
+
+    Parameters
+    ----------
+    config
+        The settings.
+    on_event
+        Receives a :class:`~naslid_toolkit.runtime.Remark` on everything that was chosen,
+        converted or left out.
 
     Raises
     ------
     DataError
-        If the image file is missing, damaged or foreign.
+        If an image file is missing, damaged or foreign.
+    ConfigError
+        If settings ask for what the digits do not have.
     """
-    if config.data == DIGITS:
-        return load_digits()
-    path = Path(config.data)
-    if not path.suffix and not path.exists():
-        hint = nearest_name(config.data, [DIGITS])
-        raise DataError(f"no file {path}; data is {DIGITS!r} or a Parquet file of images ({hint})")
     images = config.images
-    return load_image_parquet(
-        path,
+    if config.data == DIGITS:
+        if images.asked:
+            name = next(iter(images.asked))
+            raise ConfigError(f"images.{name} is for files of images, but data is {DIGITS!r}")
+        return load_digits()
+    path = Path(config.data) if isinstance(config.data, str) else None
+    if path is not None and not path.suffix and not path.exists() and not has_magic(str(path)):
+        hint = nearest_name(str(path), [DIGITS])
+        raise DataError(f"no file {path}; data is {DIGITS!r} or a Parquet file of images ({hint})")
+    task = load_image_parquet(
+        config.data,
         valid=images.valid,
         test=images.test,
         limit=images.limit or None,
         size=images.size or None,
+        **images.asked,
     )
+    for note in task.notes:
+        on_event(Remark(note))
+    return task
 
 
 def load_truth(config: RunConfig) -> ReferenceTable | None:
@@ -373,6 +374,8 @@ def _checked(kind: Any, value: Any, place: str) -> Any:  # noqa: ANN401 - TOML
         return value
     if kind is float and type(value) is int:
         return float(value)
+    if kind == Files:
+        return checked_files(value, place)
     if type(value) is not kind:
         raise ConfigError(f"{place!r} must be {kind.__name__}, got {value!r}")
     return value

@@ -52,8 +52,9 @@ def create_store(
 
 
 def images_of(task: ImageTask) -> dict[str, Any]:
-    """Return by what a run knows its images again."""
-    return {"task": task.name, "fingerprint": list(image_fingerprint(task))}
+    """Return what was decided about the images, and by what a run knows them again."""
+    notes = {"images": list(task.notes)} if task.notes else {}
+    return {"task": task.name, **notes, "fingerprint": list(image_fingerprint(task))}
 
 
 @contextmanager

@@ -152,7 +152,7 @@ def few_shot_search(
                 donors=donors,
                 on_event=on_event,
             )
-    given, task = task, load_task(config) if task is None else task
+    given, task = task, load_task(config, on_event=on_event) if task is None else task
     store = _open(out, config, task) if resume else create_store(out, config, task=task)
     folders = tuple(Path(donor).resolve() for donor in donors)
     place = Place(store.folder.resolve(), device, given, folders)

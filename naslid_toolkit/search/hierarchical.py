@@ -117,7 +117,7 @@ def hierarchical_search(
     """
     if min(sibling_epochs, samples) < 1:
         raise ConfigError("sibling_epochs and samples must be at least 1")
-    task = load_task(config) if task is None else task
+    task = load_task(config, on_event=on_event) if task is None else task
     settings = replace(config, levels=0, single=False)
     search = {
         "method": "hierarchical",

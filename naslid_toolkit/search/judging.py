@@ -1,4 +1,4 @@
-"""What a study of criteria says: rankings with paired tests, separability, memory."""
+"""What a study of criteria says: rankings with tests over seeds, separability, memory."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,27 +8,32 @@ import numpy as np
 import pandas as pd
 import torch
 
+from naslid_toolkit.errors import DataError, nearest_name
 from naslid_toolkit.evaluation.baselines import trivial_scores
 from naslid_toolkit.evaluation.benchmark import ReferenceTable
 from naslid_toolkit.evaluation.panel import BENCHMARK
-from naslid_toolkit.evaluation.ranking import dense_ranks, tau_b
+from naslid_toolkit.evaluation.ranking import bootstrap_taus, dense_ranks, tau_b
+from naslid_toolkit.evaluation.verdicts import over_seeds, shared_variance
 from naslid_toolkit.lid.bootstrap import holm
 from naslid_toolkit.partition.cost import sweep_cost
 from naslid_toolkit.partition.similarity import SIMILARITIES, cosine_similarity
 from naslid_toolkit.partition.stability import context_stability, similarity_variances
-from naslid_toolkit.search.config import load_task
+from naslid_toolkit.search.config import RunConfig, load_task
 from naslid_toolkit.search.result import load_run
 from naslid_toolkit.search.storage import RunStore
 from naslid_toolkit.search.study import (
     ARMS,
     FIRST_ARM,
     Study,
+    arm_config,
     check_arms,
     finished_folders,
+    holds_tables,
     read_table,
 )
 
 TOPS: Final = (1.0, 0.1, 0.01)
+_LEAST: Final = 3  # architectures that can be ranked
 SEPARABILITY: Final = ("variances.parquet", "stabilities.parquet")
 
 
@@ -87,7 +92,9 @@ def separability(
     return pd.concat(variances, ignore_index=True), pd.DataFrame(stabilities)
 
 
-def splitting_memory(out: str | Path, *, arms: Sequence[str] = tuple(ARMS)) -> dict[str, float]:
+def splitting_memory(
+    out: str | Path, *, arms: Sequence[str] = tuple(ARMS), base: RunConfig | None = None
+) -> dict[str, float]:
     """Measure how much memory the criteria of a study take while they measure edges.
 
     Parameters
@@ -96,6 +103,8 @@ def splitting_memory(out: str | Path, *, arms: Sequence[str] = tuple(ARMS)) -> d
         The folder of the study.
     arms
         Arms of the study.
+    base
+        The settings of the study, for a folder that holds tables and no runs.
 
     Returns
     -------
@@ -103,13 +112,9 @@ def splitting_memory(out: str | Path, *, arms: Sequence[str] = tuple(ARMS)) -> d
         Megabytes by arm, as :func:`~naslid_toolkit.partition.cost.sweep_cost` measures them on
         the study's network and probe batches; 0 where no network is measured.
     """
-    folders = finished_folders(out, arms)
     measured: dict[str, float] = {}
     memory = {}
-    for arm in arms:
-        config = RunStore.open(
-            next(path for (name, _), path in folders.items() if name == arm)
-        ).config
+    for arm, config in study_configs(out, arms, base).items():
         kind = config.criterion if config.levels else ""
         if kind in {"lid", "gradient"} and kind not in measured:
             measured[kind] = sweep_cost(
@@ -123,6 +128,28 @@ def splitting_memory(out: str | Path, *, arms: Sequence[str] = tuple(ARMS)) -> d
     return memory
 
 
+def study_configs(
+    out: str | Path, arms: Sequence[str], base: RunConfig | None = None
+) -> dict[str, RunConfig]:
+    """Return the settings of every arm of a study.
+
+    Parameters
+    ----------
+    out, arms, base
+        As of :func:`splitting_memory`; where there are runs, their own settings count.
+
+    Raises
+    ------
+    DataError
+        If there are neither runs nor tables with ``base``.
+    """
+    if holds_tables(out) and base is not None:
+        return {arm: arm_config(base, arm, 0) for arm in arms}
+    folders = finished_folders(out, arms)
+    firsts = {arm: next(path for (name, _), path in folders.items() if name == arm) for arm in arms}
+    return {arm: RunStore.open(path).config for arm, path in firsts.items()}
+
+
 def judge_study(
     study: Study,
     reference: ReferenceTable,
@@ -132,11 +159,12 @@ def judge_study(
     resamples: int = 1000,
     seed: int,
 ) -> pd.DataFrame:
-    """Compare the arms' rankings, with intervals over architectures and seeds together.
+    """Compare the arms' rankings: tests over seeds, paired by seed.
 
-    Every resample draws architectures and, for all arms alike, seeds; a difference is that of
-    the same architectures and seeds. With few seeds such an interval is too narrow by about
-    ``sqrt((S - 1) / S)`` in the seeds' part.
+    A seed is one training of every arm, so a difference of two arms is a number a seed, and
+    :func:`~naslid_toolkit.evaluation.verdicts.over_seeds` tests these. Intervals also hold what
+    another choice of architectures would change for all seeds alike, which is estimated by
+    resampling the architectures. Of one seed there is no test.
 
     Parameters
     ----------
@@ -149,24 +177,38 @@ def judge_study(
     tops
         Shares of the best architectures, in (0, 1], within which rankings are judged.
     resamples, seed
-        Of the bootstrap.
+        Of the architectures.
 
     Returns
     -------
     pandas.DataFrame
         One row an arm and top fraction: ``arm``, ``top``, ``architectures``, ``seeds``, ``tau``
-        (mean over seeds), ``low``, ``high`` (95 %), ``sd`` (between seeds), and for the
+        (mean over seeds), ``low``, ``high`` (95 %, over seeds and architectures; of one seed
+        over architectures, for its weights), ``sd`` (between seeds); ``first``, and for the
         difference of ``first`` to the arm ``difference``, ``difference_low``,
-        ``difference_high``, ``p_value``, ``p_holm``. Untrained baselines are arms that
-        do not depend on the seed.
+        ``difference_high``, ``difference_sd`` (between seeds), ``p_value`` and ``p_holm``
+        (adjusted for the number of arms), all but the first NaN of one seed. Untrained
+        baselines are arms that do not depend on the seed.
+
+    Raises
+    ------
+    DataError
+        If fewer than three architectures have a reference, an arm lacks a seed of another one,
+        there is no arm ``first``, or a score is NaN.
     """
-    scores = _with_trivial(study.scores)
-    accuracy = reference.accuracy.reindex(scores.index).dropna()
+    arms = list(dict.fromkeys(arm for arm, _ in _keys(study.scores)))
+    if first not in arms:
+        raise DataError(f"the study has no arm {first!r}; {nearest_name(first, arms)}")
+    accuracy = reference.accuracy.reindex(study.scores.index).dropna()
+    if len(accuracy) < _LEAST:
+        raise DataError(
+            f"{len(accuracy)} architectures of the study have a reference, at least 3 must"
+        )
     accuracy = accuracy.sort_values(kind="stable")
-    scores = scores.loc[accuracy.index]
+    scores = _with_trivial(study.scores.loc[accuracy.index])
     tables = []
     for top in tops:
-        count = max(3, int(top * len(accuracy) + 1e-9))
+        count = max(_LEAST, int(top * len(accuracy) + 1e-9))
         part, labels = scores.iloc[-count:], accuracy.iloc[-count:]
         tables.append(_judged(part, labels, first, resamples, seed).assign(top=top))
     return pd.concat(tables, ignore_index=True)
@@ -194,40 +236,69 @@ def _judged(
 ) -> pd.DataFrame:
     """Return tau of every arm and its difference; ``labels`` ascend."""
     arms = list(dict.fromkeys(arm for arm, _ in _keys(scores)))
-    seeds = sorted({seed for _, seed in _keys(scores)})
-    ranks = {key: dense_ranks(scores[key]) for key in _keys(scores)}
-    reference = dense_ranks(labels)
-    own = np.array([[tau_b(ranks[arm, s], reference) for s in seeds] for arm in arms])
-    draw = np.random.default_rng(seed)
-    drawn = np.empty((resamples, len(arms)))
-    for row in range(resamples):
-        chosen = np.sort(draw.integers(len(labels), size=len(labels)))
-        which, times = np.unique(draw.integers(len(seeds), size=len(seeds)), return_counts=True)
-        some = reference[chosen]
-        for place, arm in enumerate(arms):
-            taus = [tau_b(ranks[arm, seeds[i]][chosen], some) for i in which]
-            drawn[row, place] = np.average(taus, weights=times)
-    low, high = np.percentile(drawn, [2.5, 97.5], axis=0)
-    against = drawn[:, [arms.index(first)]] - drawn
-    below, above = (against <= 0).sum(0), (against >= 0).sum(0)
-    chance = np.minimum(1.0, 2 * (1 + np.minimum(below, above)) / (1 + resamples))
-    table = pd.DataFrame(
-        {
-            "arm": arms,
-            "architectures": len(labels),
-            "seeds": len(seeds),
-            "tau": own.mean(1),
-            "low": low,
-            "high": high,
-            "sd": own.std(1, ddof=1) if len(seeds) > 1 else np.nan,
-            "difference": own.mean(1)[arms.index(first)] - own.mean(1),
-            "difference_low": np.percentile(against, 2.5, axis=0),
-            "difference_high": np.percentile(against, 97.5, axis=0),
-            "p_value": chance,
-        }
-    )
+    seeds = sorted({number for _, number in _keys(scores)})
+    own, drawn = _taus(_complete(scores, arms, seeds), labels, resamples, seed)
+    own = own.reshape(len(arms), len(seeds))
+    drawn = drawn.reshape(resamples, len(arms), len(seeds))
+    at = arms.index(first)
+    rows = []
+    for place in range(len(arms)):
+        change = own[at] - own[place], drawn[:, at] - drawn[:, place]
+        rows.append(_tau_of(own[place], drawn[:, place]) | _difference_of(*change))
+    table = pd.DataFrame(rows)
+    table.insert(0, "arm", arms)
+    table.insert(1, "architectures", len(labels))
+    table.insert(2, "seeds", len(seeds))
+    table["first"] = first
     others = table["arm"] != first
-    table.loc[~others, ["difference_low", "difference_high", "p_value"]] = np.nan
-    adjusted = holm(torch.tensor(table.loc[others, "p_value"].to_numpy(), dtype=torch.float64))
-    table.loc[others, "p_holm"] = adjusted.numpy()
+    table.loc[~others, [name for name in table if str(name).startswith("difference_")]] = np.nan
+    table.loc[~others, "p_value"] = np.nan
+    chances = torch.tensor(table.loc[others, "p_value"].to_numpy(), dtype=torch.float64)
+    table["p_holm"] = np.nan
+    if len(seeds) > 1:
+        table.loc[others, "p_holm"] = holm(chances).numpy()
     return table
+
+
+def _complete(scores: pd.DataFrame, arms: Sequence[str], seeds: Sequence[int]) -> pd.DataFrame:
+    """Return the scores of every arm with every seed, in order."""
+    keys = set(_keys(scores))
+    for key in ((arm, number) for arm in arms for number in seeds):
+        if key not in keys:
+            raise DataError(f"a test over seeds needs the same ones of all arms; {key} is missing")
+        missing = int(scores[key].isna().sum())
+        if missing:
+            raise DataError(f"{missing} scores of {key[0]!r}, seed {key[1]}, are NaN")
+    return scores[[(arm, number) for arm in arms for number in seeds]]
+
+
+def _taus(
+    scores: pd.DataFrame, labels: pd.Series, resamples: int, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return tau of every column, and those of resamples; equal columns are computed once."""
+    distinct, which = np.unique(scores.to_numpy(), axis=1, return_inverse=True)
+    frame = pd.DataFrame(distinct, index=scores.index).assign(reference=labels)
+    drawn = bootstrap_taus(frame, seed=seed, resamples=resamples).to_numpy()
+    reference = dense_ranks(labels)
+    own = np.array([tau_b(dense_ranks(column), reference) for column in distinct.T])
+    return own[which], drawn[:, which]
+
+
+def _tau_of(own: np.ndarray, drawn: np.ndarray) -> dict[str, float]:
+    """Return an arm's mean tau; of one seed its interval is over architectures alone."""
+    found = over_seeds(own, shared=shared_variance(drawn))
+    low, high = max(found.low, -1.0), min(found.high, 1.0)
+    if found.seeds == 1:
+        low, high = np.percentile(drawn, [2.5, 97.5])
+    return {"tau": found.mean, "low": float(low), "high": float(high), "sd": found.sd}
+
+
+def _difference_of(own: np.ndarray, drawn: np.ndarray) -> dict[str, float]:
+    found = over_seeds(own, shared=shared_variance(drawn))
+    return {
+        "difference": found.mean,
+        "difference_low": found.low,
+        "difference_high": found.high,
+        "difference_sd": found.sd,
+        "p_value": found.p_value,
+    }

@@ -155,7 +155,7 @@ class OpenRun:
             return accuracy(self._supernet(leaf.name), self.images.valid, architecture)
 
     def cost(self, architecture: Architecture) -> Cost:
-        """Return parameters and multiply-accumulates of an architecture in this run's network."""
+        """Return parameters and FLOPs of an architecture in this run's network."""
         return count_cost(architecture, self.config.skeleton(self.images))
 
     def _criterion(self, node: str) -> LIDCriterion:

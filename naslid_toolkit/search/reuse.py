@@ -154,7 +154,7 @@ def derive_run(source: str | Path, tree: SplitTree, out: str | Path) -> RunStore
             f"the tree has {deepest} levels, the run's settings {config.levels}; a leaf cannot "
             f"be split further"
         )
-    kept = {"task", "fingerprint", "search", "threads"}
+    kept = {"task", "images", "fingerprint", "search", "threads"}
     about = {name: value for name, value in old.environment.items() if name in kept}
     with building_store(out, config, {**about, "derived": True}) as store:
         _fill(store, old, tree)

@@ -207,12 +207,17 @@ def load_study(out: str | Path, *, arms: Sequence[str] | None = None) -> Study:
     DataError
         If there is no such seed, or a file is damaged.
     """
-    if (Path(out) / _TABLES[0]).exists():
+    if holds_tables(out):
         return _from_tables(Path(out), arms)
     arms = tuple(ARMS) if arms is None else arms
     return collected_study(
         {key: load_run(path) for key, path in finished_folders(out, arms).items()}
     )
+
+
+def holds_tables(out: str | Path) -> bool:
+    """Whether a folder holds a study as tables, without its runs."""
+    return (Path(out) / _TABLES[0]).exists()
 
 
 def read_table(path: Path) -> pd.DataFrame:

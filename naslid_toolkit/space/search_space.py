@@ -4,13 +4,15 @@ import itertools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
 from naslid_toolkit.errors import SpaceError, nearest_name
 from naslid_toolkit.space.architecture import Architecture, Edge
+
+if TYPE_CHECKING:
+    import torch
 
 
 def cell_space(nodes: int, operations: Sequence[str]) -> "SearchSpace":
@@ -135,8 +137,10 @@ class SearchSpace:
                 )
         return architecture
 
-    def sample(self, *, generator: torch.Generator) -> Architecture:
+    def sample(self, *, generator: "torch.Generator") -> Architecture:
         """Draw one architecture, every one equally likely."""
+        import torch  # noqa: PLC0415 - names of architectures in tables are read without it
+
         return Architecture(
             tuple(
                 operations[int(torch.randint(len(operations), (), generator=generator))]

@@ -1,4 +1,4 @@
-"""Exact parameter and operation counts of an architecture on a skeleton."""
+"""Exact parameter and FLOP counts of an architecture on a skeleton."""
 
 import itertools
 from collections.abc import Mapping
@@ -23,8 +23,9 @@ class Cost:
     parameters
         Learnt numbers.
     flops
-        Multiply-accumulates of the convolutions and the linear layer for one image, the
-        benchmark's convention.
+        For one image, by the benchmark's convention: multiply-accumulates of the convolutions
+        and of the linear layer, and one addition for each bias of the linear layer, so one for
+        each class. Batch norm, pooling, ReLU and sums count nothing.
     """
 
     parameters: int
@@ -35,10 +36,9 @@ class Cost:
 
 
 def count_cost(architecture: Architecture, skeleton: Skeleton) -> Cost:
-    """Count the parameters and multiply-accumulates of an architecture, exactly.
+    """Count the parameters and FLOPs of an architecture, exactly as the benchmark's files do.
 
-    As in the benchmark, a convolution counts wherever it stands, also on an edge that carries
-    no signal.
+    A convolution counts wherever it stands, also on an edge that carries no signal.
 
     Raises
     ------
@@ -48,7 +48,7 @@ def count_cost(architecture: Architecture, skeleton: Skeleton) -> Cost:
     Examples
     --------
     >>> count_cost(Architecture(("nor_conv_3x3",) * 6), Skeleton(affine=True))
-    Cost(parameters=1531546, flops=220119680)
+    Cost(parameters=1531546, flops=220119690)
     """
     total = _fixed_cost(skeleton)
     for operation in architecture.operations:
@@ -92,5 +92,5 @@ def _fixed_cost(skeleton: Skeleton) -> Cost:
         total += _convolution(outputs, outputs, 3, area, norm=norm)
         total += _convolution(inputs, outputs, 1, area, norm=0)
     last = stages[-1][0]
-    head = Cost(last * skeleton.classes + skeleton.classes + norm * last, last * skeleton.classes)
-    return total + head
+    linear = (last + 1) * skeleton.classes  # weights and biases
+    return total + Cost(linear + norm * last, linear)

@@ -189,7 +189,7 @@ class ArchitectureView(Dashboard):
         cost = count_cost(architecture, BENCHMARK) if run is None else run.cost(architecture)
         where = "in the benchmark's network" if run is None else "in the run's network"
         facts.append(("parameters", f"{cost.parameters:,} {where}"))
-        facts.append(("FLOPs", f"{cost.flops:,} multiply-accumulates an image"))
+        facts.append(("FLOPs", f"{cost.flops:,} an image, counted as in the benchmark"))
         if not any(live_edges(EDGES, [(o,) for o in architecture.operations])):
             facts.append(("signal", "none: input and output are not connected"))
         profile = None

@@ -14,10 +14,8 @@ from naslid_toolkit.errors import ConfigError, DataError, SpaceError
 from naslid_toolkit.evaluation.benchmark import ReferenceTable
 from naslid_toolkit.evaluation.panel import BENCHMARK, Evaluation, evaluate
 from naslid_toolkit.evaluation.ranking import aligned, kendall_tau, tau_b
-from naslid_toolkit.plots.ranking import (
-    plot_ranking,
-    tau_traces,
-)
+from naslid_toolkit.evaluation.verdicts import RESERVATION, difference_text
+from naslid_toolkit.plots.ranking import plot_ranking, tau_traces
 from naslid_toolkit.search.opened import OpenRun
 from naslid_toolkit.search.result import FewShotRun
 from naslid_toolkit.space.nasbench201 import parse_architecture
@@ -185,10 +183,9 @@ class RankingExplorer(Dashboard):
         if len(evaluation.differences):
             change = evaluation.differences.iloc[0]
             if len(panels) > 1 and change["against"] == panels[1].method:
-                words += (
-                    f"; {panels[0].method} less {panels[1].method}: {change['difference']:+.3f} "
-                    f"[{change['low']:+.3f}, {change['high']:+.3f}] in tau"
-                )
+                names = panels[0].method, panels[1].method
+                told = difference_text(*names, *change[["difference", "low", "high"]])
+                words += f"; {told}; {RESERVATION}"
         say(self.status, words)
 
     # -- the selection ----------------------------------------------------------------------

@@ -9,14 +9,19 @@ from urllib.parse import unquote
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 ELSEWHERE = re.compile(r"(?:src|href)=\"(https?:)?//[^\"]+\.(?:js|css|woff2?|png|svg)\"")
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory):
+def site(once):
     """The built pages; the notebooks are executed by their own test."""
-    place = tmp_path_factory.mktemp("docs")
+    return once("site", build) / "built" / "html"
+
+
+def build(place):
     ignored = shutil.ignore_patterns("_build", "notebooks", "reference")
     shutil.copytree(ROOT / "docs", place / "docs", ignore=ignored)
     for name in ("notebooks", "naslid_toolkit"):
@@ -24,7 +29,6 @@ def site(tmp_path_factory):
     command = [sys.executable, "docs/build.py", "--no-execute", "--out", "built"]
     done = subprocess.run(command, check=False, cwd=place, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
-    return place / "built" / "html"
 
 
 def test_every_notebook_and_room_has_a_page(site):

@@ -53,7 +53,7 @@ def test_the_table_that_ships_is_whole():
 
 def test_rows_of_an_architecture_are_averaged_and_per_cent_scaled(tmp_path):
     path = tmp_path / "table.csv"
-    path.write_text("arch,value\na,90.0\na,80.0\nb,50.0\nb,70.0\n")
+    path.write_text("arch,value,seed\na,90.0,1\na,80.0,2\nb,50.0,1\nb,70.0,2\n")
 
     table = load_reference(path)
 
@@ -65,9 +65,9 @@ def test_rows_of_an_architecture_are_averaged_and_per_cent_scaled(tmp_path):
     ("name", "content", "message"),
     [
         ("absent.csv", None, "no file .*absent.csv; expected a Parquet or CSV table"),
-        ("foreign.parquet", b"PK not parquet", "foreign.parquet is damaged or not"),
-        ("names.csv", b"cell,value\na,1.0\n", "no column 'architecture' or 'arch'"),
-        ("gaps.csv", b"arch,value\na,1.0\nb,\n", "lacks 1 values"),
+        ("foreign.parquet", b"PK not parquet", "foreign.parquet: it is damaged or not"),
+        ("names.csv", b"kind,value\na,1.0\na,2.0\n", "no column 'architecture' or 'arch'"),
+        ("gaps.csv", b"arch,value\na,\nb,\n", "'value' is empty"),
     ],
 )
 def test_a_table_that_cannot_be_read_is_named(tmp_path, name, content, message):

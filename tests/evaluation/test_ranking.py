@@ -6,7 +6,13 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from naslid_toolkit.errors import ConfigError, DataError
-from naslid_toolkit.evaluation.ranking import compare_rankings, kendall_tau, tau_difference
+from naslid_toolkit.evaluation import ranking
+from naslid_toolkit.evaluation.ranking import (
+    bootstrap_taus,
+    compare_rankings,
+    kendall_tau,
+    tau_difference,
+)
 from tests.reference.slow import tau_by_pairs
 
 
@@ -25,6 +31,20 @@ def test_tau_is_that_of_all_pairs(pairs):
 
     assert result.tau == pytest.approx(tau_by_pairs(first, second))
     assert result.spearman == pytest.approx(stats.spearmanr(first, second).statistic)
+
+
+@pytest.mark.parametrize(("rows", "values"), [(3, 2), (24, 200), (60, 4), (200, 200)])
+def test_resamples_of_a_few_rows_have_the_tau_of_many_to_the_last_bit(rows, values, monkeypatch):
+    draw = np.random.default_rng(rows)
+    frame = pd.DataFrame(draw.integers(values, size=(rows, 3)), columns=["a", "b", "reference"])
+    frame["constant"] = 1
+
+    by_pairs = bootstrap_taus(frame, seed=1, resamples=50)
+    monkeypatch.setattr(ranking, "_PAIRED", 0)
+
+    pd.testing.assert_frame_equal(
+        by_pairs, bootstrap_taus(frame, seed=1, resamples=50), check_exact=True
+    )
 
 
 def test_a_constant_score_ranks_nothing():

@@ -7,9 +7,10 @@ from torch import nn
 
 from naslid_toolkit.errors import NaslidWarning, ShapeError
 from naslid_toolkit.lid.estimators import ESTIMATORS
-from naslid_toolkit.lid.features import select_layers, unchanged_state
+from naslid_toolkit.lid.features import select_layers
 from naslid_toolkit.lid.gram import pairwise_distances
 from naslid_toolkit.lid.measure import lid_profile, measure_distances
+from naslid_toolkit.lid.unchanged import unchanged_state
 
 
 class Network(nn.Module):
@@ -109,7 +110,7 @@ def test_draws_of_the_networks_forward_pass_are_undone(network):
 
 
 def test_a_network_can_be_trained_after_measuring(network, probe):
-    lid_profile(network, probe, layers="*", k=8)
+    lid_profile(network, probe, layers=["first", "second"], k=8)
 
     network(probe[0]).sum().backward()
 
@@ -185,9 +186,11 @@ def test_layers_are_found_by_name_pattern_and_type(network, layers, expected):
 
 
 def test_layers_that_a_pattern_finds_need_not_run(network, probe):
-    profile = lid_profile(network, probe, layers="*", k=8)
+    with pytest.warns(NaslidWarning, match="not measured: 'unused' did not run"):
+        profile = lid_profile(network, probe, layers="*", k=8)
 
     assert profile.layers == ("first", "second", "dead")
+    assert list(profile.left_out) == ["unused"]
 
 
 def test_a_module_that_runs_twice_counts_twice(probe):
@@ -249,12 +252,14 @@ def test_memory_format_changes_nothing(draw):
 def test_distances_answer_later_questions(network, probe):
     network.eval()
 
-    kept = measure_distances(network, probe, layers="*")
+    layers = ["first", "second", "dead"]
+
+    kept = measure_distances(network, probe, layers=layers)
 
     for k in (3, 8, 30):
         for name in ("harmonic", "ess", "twonn"):
             estimator = ESTIMATORS[name]
-            anew = lid_profile(network, probe, layers="*", k=k, estimator=estimator)
+            anew = lid_profile(network, probe, layers=layers, k=k, estimator=estimator)
             again = kept.profile(k=k, estimator=estimator)
             assert torch.equal(again.by_batch.nan_to_num(), anew.by_batch.nan_to_num())
             assert again.status == anew.status
@@ -265,7 +270,7 @@ def test_distances_answer_later_questions(network, probe):
     [
         (["secnd"], "no layer 'secnd'; did you mean 'second'"),
         (["unused"], "layer 'unused' did not run"),
-        ("un*", "layer chosen did not run"),
+        ("un*", "layer 'unused' did not run"),
         (nn.Conv2d, "no layer of type Conv2d"),
     ],
 )
@@ -278,7 +283,7 @@ def test_a_layer_that_cannot_be_measured_is_named(network, probe, layers, messag
     ("images", "k", "message"),
     [
         ([], 8, "at least one probe batch"),
-        ([torch.randn(40, 6), torch.randn(30, 6)], 8, r"differ in size: \[40, 30\]"),
+        ([torch.randn(30, 6), torch.randn(40, 6)], 8, r"differ in size: \[30, 40\]"),
         (torch.randn(40, 6), 40, "k=40 neighbours need"),
     ],
 )
@@ -287,11 +292,16 @@ def test_an_unusable_probe_is_refused(network, images, k, message):
         lid_profile(network.eval(), images, layers="second", k=k)
 
 
-def test_rows_that_are_not_images_are_refused(draw):
-    network = nn.Sequential(nn.Flatten(0), nn.Unflatten(0, (40, 6)))
+def test_an_output_without_the_images_is_refused(draw):
+    network = nn.Sequential(nn.Flatten(0, 1))
+    images = torch.randn(1, 40, 6, generator=draw).expand(40, 40, 6)
 
-    with pytest.raises(ShapeError, match=r"layer '0' gives shape \(240,\) for 40 images"):
-        lid_profile(network, torch.randn(40, 6, generator=draw), k=8)
+    with pytest.raises(ShapeError, match=r"layer '0' gives shape \(1600, 6\), where it cannot be"):
+        lid_profile(network, torch.zeros_like(images), k=8)
+    with pytest.raises(
+        ShapeError, match=r"'0' gives shape \(1600, 6\) for 40 images; its first dim"
+    ):
+        lid_profile(network, images, k=8, images_first=True)
 
 
 def test_an_output_without_a_tensor_is_refused(draw):

@@ -11,6 +11,7 @@ from naslid_toolkit.partition.gradients import GradientCriterion, coordinates
 from naslid_toolkit.partition.similarity import cosine_similarity
 from naslid_toolkit.partition.split import SplitConfig, split_by
 from naslid_toolkit.supernet.network import Cell
+from naslid_toolkit.supernet.operations import Reduction
 
 
 @pytest.fixture
@@ -24,12 +25,12 @@ def criterion(supernet, batches) -> GradientCriterion:
 
 
 def plain_gradient(supernet, path, edge, batch) -> torch.Tensor:
-    """All cell weights but the edge's, zero where the path does not use them."""
+    """All weights of cells and reductions but the edge's, zero where the path does not use them."""
     supernet.zero_grad()
     nn.functional.cross_entropy(supernet(batch.pixels, path), batch.labels).backward()
     parts = []
     for module in supernet.children():
-        if isinstance(module, Cell):
+        if isinstance(module, Cell | Reduction):
             for weight, value in module.named_parameters():
                 if not weight.startswith(f"edges.{edge}."):
                     gradient = torch.zeros_like(value) if value.grad is None else value.grad

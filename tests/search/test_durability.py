@@ -9,7 +9,6 @@ import sys
 import pandas as pd
 import pytest
 
-from naslid_toolkit.datasets import load_digits
 from naslid_toolkit.errors import DataError
 from naslid_toolkit.evaluation.benchmark import digits_truth_path, load_reference
 from naslid_toolkit.evaluation.ranking import tau_b
@@ -19,6 +18,8 @@ from naslid_toolkit.search.few_shot import few_shot_search
 from naslid_toolkit.search.result import load_run
 from naslid_toolkit.search.storage import RunStore
 from tests.search.test_few_shot import assert_same_numbers
+
+pytestmark = pytest.mark.slow
 
 KILLS = int(os.environ.get("NASLID_KILLS", "12"))  # 50 takes some minutes more
 
@@ -35,7 +36,7 @@ from naslid_toolkit.search.creating import create_store
 from naslid_toolkit.search.few_shot import few_shot_search
 
 settings, folder, *moments = sys.argv[1:]
-config, task = RunConfig.from_toml(settings), load_digits()
+config, task = RunConfig.from_toml(settings), load_digits(copies=1)
 
 def child(out, seconds=None):
     pid = os.fork()
@@ -51,8 +52,9 @@ def child(out, seconds=None):
         os.kill(pid, signal.SIGKILL)
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
+few_shot_search(config, task, out=f"{folder}/whole")  # which loads the last
 started = time.monotonic()
-assert child(f"{folder}/whole") == 0
+assert child(f"{folder}/again") == 0
 whole = time.monotonic() - started
 for number, moment in enumerate(moments):
     killed = child(f"{folder}/{number}", float(moment) * whole)
@@ -100,13 +102,13 @@ def _tau(folder, truth: pd.Series) -> float:
 
 
 @pytest.fixture(scope="module")
-def whole(config, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("durable") / "run"
-    few_shot_search(config, out=folder)
-    return folder
+def whole(once, config, few_digits):
+    return once("durable", lambda folder: few_shot_search(config, few_digits, out=folder))
 
 
-def test_a_full_disk_is_named_and_the_last_good_state_stays(config, whole, tmp_path, monkeypatch):
+def test_a_full_disk_is_named_and_the_last_good_state_stays(
+    config, whole, few_digits, tmp_path, monkeypatch
+):
     full = False
 
     def fsync(handle) -> None:
@@ -119,10 +121,10 @@ def test_a_full_disk_is_named_and_the_last_good_state_stays(config, whole, tmp_p
 
     monkeypatch.setattr(os, "fsync", fsync)
     with pytest.raises(DataError, match=r"cannot write .*unfinished.safetensors: No space left"):
-        few_shot_search(config, load_digits(), out=tmp_path / "run", on_event=on_event)
+        few_shot_search(config, few_digits, out=tmp_path / "run", on_event=on_event)
     monkeypatch.undo()
 
     assert RunStore.open(tmp_path / "run").load_tree().split is not None
     assert not list((tmp_path / "run").rglob("*.tmp"))
-    few_shot_search(config, load_digits(), out=tmp_path / "run", resume=True)
+    few_shot_search(config, few_digits, out=tmp_path / "run", resume=True)
     assert_same_numbers(whole, tmp_path / "run")

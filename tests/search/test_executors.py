@@ -17,33 +17,48 @@ from naslid_toolkit.search.result import load_neighbours, load_run
 from naslid_toolkit.search.storage import RunStore
 from tests.search.test_few_shot import assert_same_numbers
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
 def config() -> RunConfig:
-    over = {"levels": 2, "warmup_epochs": 1, "sample": 8, "training": {"epochs": 3}}
+    over = {"levels": 2, "warmup_epochs": 1, "sample": 8}
+    over |= {"training": {"epochs": 3, "batch_size": 450}}
     over |= {"evolution": {"evaluations": 4, "population": 2}}
     return RunConfig.from_dict(merged(RunConfig.preset("tiny").to_dict(), over))
 
 
 @pytest.fixture(scope="module")
-def serial(config, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("serial") / "run"
-    few_shot_search(config, out=folder)
-    return folder
+def serial(once, config):
+    return once("serial", lambda folder: few_shot_search(config, out=folder))
 
 
 def processes(count: int = 2) -> ProcessPoolExecutor:
     return ProcessPoolExecutor(count, mp_context=get_context("spawn"))
 
 
-@pytest.mark.parametrize("kind", [ThreadPoolExecutor, processes])
-def test_an_executor_gives_the_same_numbers(tmp_path, config, serial, kind):
+@pytest.fixture(scope="module")
+def pool():
+    """Two processes that have loaded everything after their first task."""
+    with processes(2) as executor:
+        yield executor
+
+
+@pytest.fixture(params=["threads", "processes"])
+def executor(request, pool):
+    if request.param == "processes":
+        yield pool
+    else:
+        with ThreadPoolExecutor(2) as threads:
+            yield threads
+
+
+def test_an_executor_gives_the_same_numbers(tmp_path, config, serial, executor):
     events = []
 
-    with kind(2) as executor:
-        few_shot_search(config, out=tmp_path / "run", executor=executor, on_event=events.append)
+    few_shot_search(config, out=tmp_path / "run", executor=executor, on_event=events.append)
 
     assert_same_numbers(serial, tmp_path / "run")
     names = [event.node for event in events if isinstance(event, steps.SupernetTrained)]
@@ -88,21 +103,20 @@ def test_a_dead_worker_is_reported():
 
 
 class Dying(Executor):
-    """Runs tasks in processes and kills the process of one of them."""
+    """Runs tasks in a process, and one of them in another that is killed."""
 
     def __init__(self, victim: str) -> None:
         self.victim = victim
-        self.pools = []
+        self.pool, self.other = processes(1), processes(1)
 
     def submit(self, function, /, *arguments, **options):
-        pool = processes(1)
-        self.pools.append(pool)
         if self.victim in arguments and function is steps.train_task:
-            future = pool.submit(_killed, function, *arguments)
-        else:
-            future = pool.submit(function, *arguments)
-        future.add_done_callback(lambda _: pool.shutdown(wait=False))
-        return future
+            return self.other.submit(_killed, function, *arguments)
+        return self.pool.submit(function, *arguments)
+
+    def shutdown(self, *, wait=True, cancel_futures=False):
+        for pool in (self.pool, self.other):
+            pool.shutdown(wait=wait, cancel_futures=cancel_futures)
 
 
 def _killed(function, place, name, chain):
@@ -114,11 +128,12 @@ def _killed(function, place, name, chain):
 
 
 def test_a_killed_worker_costs_only_its_task(tmp_path, config, serial):
-    folder, executor = tmp_path / "run", Dying("root-1")
-    with pytest.raises(WorkerError, match="task 'root-1'"):
+    folder = tmp_path / "run"
+    with (  # whose end waits: the sibling may be at work still
+        Dying("root-1") as executor,
+        pytest.raises(WorkerError, match="task 'root-1'"),
+    ):
         few_shot_search(config, out=folder, executor=executor)
-    for pool in executor.pools:  # its sibling may be at work still
-        pool.shutdown(wait=True)
     kept = {path.name: path.stat().st_mtime_ns for path in (folder / "weights").iterdir()}
     few_shot_search(config, out=folder, resume=True)
 
@@ -130,15 +145,14 @@ def test_a_killed_worker_costs_only_its_task(tmp_path, config, serial):
     assert sorted(trained) == sorted(set(trained))
 
 
-def test_images_of_your_own_travel_with_the_task(tmp_path, config):
+def test_images_of_your_own_travel_with_the_task(tmp_path, config, pool):
     own = load_digits(noise=0.2, copies=1)
     small = RunConfig.from_dict(
         merged(config.to_dict(), {"levels": 1, "single": False, "training": {"epochs": 2}})
     )
 
     few_shot_search(small, own, out=tmp_path / "serial")
-    with processes(2) as executor:
-        few_shot_search(small, own, out=tmp_path / "run", executor=executor)
+    few_shot_search(small, own, out=tmp_path / "run", executor=pool)
 
     assert load_run(tmp_path / "run").task == own.name
     assert_same_numbers(tmp_path / "serial", tmp_path / "run")
@@ -154,10 +168,10 @@ class Remote(Executor):
         return self.threads.submit(self.call, function, *arguments, **options)
 
 
-def test_futures_of_another_kind_can_be_waited_for(tmp_path, config, serial):
-    with processes(2) as pool:
-        executor = Remote(lambda function, *a: pool.submit(function, *a).result())
-        few_shot_search(config, out=tmp_path / "run", executor=executor)
+def test_futures_of_another_kind_can_be_waited_for(tmp_path, config, serial, pool):
+    executor = Remote(lambda function, *a: pool.submit(function, *a).result())
+
+    few_shot_search(config, out=tmp_path / "run", executor=executor)
 
     assert_same_numbers(serial, tmp_path / "run")
     assert "class Remote(Executor):" in (ROOT / "docs" / "clusters.md").read_text()

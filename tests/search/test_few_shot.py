@@ -1,6 +1,5 @@
 import json
 import shutil
-import signal
 import subprocess
 import sys
 
@@ -25,22 +24,36 @@ from naslid_toolkit.space.nasbench201 import parse_architecture
 from naslid_toolkit.supernet.network import Supernet
 from tests.search.folders import unlisted_copy
 
+MOMENTS = {
+    "within the warm-up": ("EpochDone", "epoch", "1"),
+    "between two splits": ("SpaceSplit", "node", "root-0"),
+    "within the search": ("GenerationDone", "evaluations", "4"),
+}
+# Forks a search for every moment, from a process that has loaded everything, and kills it there.
 KILLER = """
-import os, signal, sys, torch
+import json, os, signal, sys, torch
 from naslid_toolkit.datasets import load_digits
 from naslid_toolkit.search.config import RunConfig
 from naslid_toolkit.search.creating import create_store
 from naslid_toolkit.search.few_shot import few_shot_search
 
 torch.set_num_threads(1)
-kind, field, value, folder = sys.argv[1:]
+settings, folder, moments = sys.argv[1:]
+torch.optim.SGD([torch.zeros(1)])  # the first of a process loads much
+config, images = RunConfig.from_toml(settings), load_digits(copies=1)
+for name, (kind, field, value) in json.loads(moments).items():
+    def on_event(event):
+        if type(event).__name__ == kind and str(getattr(event, field)) == value:
+            os.kill(os.getpid(), signal.SIGKILL)
 
-def on_event(event):
-    if type(event).__name__ == kind and str(getattr(event, field)) == value:
-        os.kill(os.getpid(), signal.SIGKILL)
-
-config = RunConfig.from_toml(folder + ".toml")
-few_shot_search(config, load_digits(), out=folder, on_event=on_event)
+    child = os.fork()
+    if child == 0:
+        try:
+            few_shot_search(config, images, out=f"{folder}/{name}", on_event=on_event)
+        finally:
+            os._exit(1)
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    assert code == -signal.SIGKILL, (name, code)
 """
 
 
@@ -52,10 +65,8 @@ def config() -> RunConfig:
 
 
 @pytest.fixture(scope="module")
-def whole(config, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("whole") / "run"
-    few_shot_search(config, load_digits(), out=folder)
-    return folder
+def whole(once, config, few_digits):
+    return once("few_shot", lambda folder: few_shot_search(config, few_digits, out=folder))
 
 
 def assert_same_numbers(one, other):
@@ -71,44 +82,46 @@ def assert_same_numbers(one, other):
         assert path.read_bytes() == (other / "weights" / path.name).read_bytes()
 
 
-@pytest.mark.parametrize(
-    "when",
-    [
-        ("EpochDone", "epoch", "1"),  # within the warm-up
-        ("SpaceSplit", "node", "root-0"),  # between two splits
-        ("GenerationDone", "evaluations", "4"),  # within the search
-    ],
-)
-def test_a_killed_run_ends_with_the_same_numbers(tmp_path, config, whole, when):
-    folder = tmp_path / "run"
-    shutil.copy(whole / "config.toml", tmp_path / "run.toml")
+@pytest.fixture(params=MOMENTS)
+def killed(once, whole, request, tmp_path):
+    """A run that was killed at one of the moments."""
 
-    done = subprocess.run([sys.executable, "-c", KILLER, *when, str(folder)], check=False)
-    few_shot_search(config, load_digits(), out=folder, resume=True)
+    def kill(folder):
+        folder.mkdir()
+        places = (str(whole / "config.toml"), str(folder), json.dumps(MOMENTS))
+        subprocess.run([sys.executable, "-c", KILLER, *places], check=True)
 
-    assert done.returncode == -signal.SIGKILL
-    assert_same_numbers(whole, folder)
-    assert not list((folder / "weights").glob("*unfinished*"))
+    return shutil.copytree(once("killed", kill) / request.param, tmp_path / "run")
 
 
-def test_a_cancelled_run_goes_on(tmp_path, config, whole):
+def test_a_killed_run_ends_with_the_same_numbers(config, whole, killed, few_digits):
+    with pytest.raises(DataError, match="not finished"):
+        load_run(killed)
+
+    few_shot_search(config, few_digits, out=killed, resume=True)
+
+    assert_same_numbers(whole, killed)
+    assert not list((killed / "weights").glob("*unfinished*"))
+
+
+def test_a_cancelled_run_goes_on(tmp_path, config, whole, few_digits):
     def cancel(event) -> None:
         if isinstance(event, WorkDone) and event.task == "training root-1":
             raise SearchCancelledError("enough")
 
     with pytest.raises(SearchCancelledError):
-        few_shot_search(config, load_digits(), out=tmp_path / "run", on_event=cancel)
-    few_shot_search(config, load_digits(), out=tmp_path / "run", resume=True)
+        few_shot_search(config, few_digits, out=tmp_path / "run", on_event=cancel)
+    few_shot_search(config, few_digits, out=tmp_path / "run", resume=True)
 
     assert_same_numbers(whole, tmp_path / "run")
 
 
-def test_a_finished_run_is_resumed_at_once(whole, config):
+def test_a_finished_run_is_resumed_at_once(whole, config, few_digits):
     events = []
 
     few_shot_search(
         config,
-        load_digits(),
+        few_digits,
         architectures=["|none~0|+|none~0|none~1|+|skip_connect~0|none~1|none~2|"],
         out=whole,
         resume=True,
@@ -123,7 +136,7 @@ def test_the_budget_of_both_methods_is_equal(whole, config):
     costs = load_run(whole).costs
 
     assert costs.loc["few_shot", "steps"] == costs.loc["single", "steps"]
-    assert costs.loc["few_shot", "steps"] == config.total_epochs * (3600 // 128)
+    assert costs.loc["few_shot", "steps"] == config.total_epochs * (900 // 128)
     assert (costs["seconds"] > 0).all()
 
 
@@ -134,8 +147,8 @@ def test_stored_evidence_gives_the_stored_split(whole):
         assert split_by(evidence).to_dict() == run.tree.node(name).split.to_dict()
 
 
-def test_scores_are_those_of_the_stored_weights(whole, config):
-    task, run, store = load_digits(), load_run(whole), RunStore.open(whole)
+def test_scores_are_those_of_the_stored_weights(whole, config, few_digits):
+    task, run, store = few_digits, load_run(whole), RunStore.open(whole)
     supernets = {}
     for leaf in run.tree.leaves:
         supernets[leaf.name] = Supernet(leaf.space, config.skeleton(task), seed=0)
@@ -146,7 +159,7 @@ def test_scores_are_those_of_the_stored_weights(whole, config):
         assert score(parse_architecture(name)) == value
 
 
-def test_the_sample_is_that_of_the_reference_table(tmp_path, config):
+def test_the_sample_is_that_of_the_reference_table(tmp_path, config, few_digits):
     names = [
         "|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|+|none~0|none~1|nor_conv_3x3~2|",
         "|none~0|+|none~0|none~1|+|skip_connect~0|none~1|none~2|",
@@ -156,16 +169,16 @@ def test_the_sample_is_that_of_the_reference_table(tmp_path, config):
         merged(config.to_dict(), {"levels": 0, "training": {"epochs": 1}, "single": False})
     )
 
-    run = few_shot_search(small, load_digits(), architectures=names)
+    run = few_shot_search(small, few_digits, architectures=names)
 
     assert sorted(run.scores.index) == sorted(names)
     assert list(run.scores) == ["few_shot", "convolution_count", "parameter_count"]
-    parameters = parameter_count(map(parse_architecture, names), small.skeleton(load_digits()))
+    parameters = parameter_count(map(parse_architecture, names), small.skeleton(few_digits))
     assert run.scores["parameter_count"].to_dict() == parameters.to_dict()
     assert len(run.tree.leaves) == 1
 
 
-def test_a_random_criterion_needs_no_measurement(config):
+def test_a_random_criterion_needs_no_measurement(config, few_digits):
     control = RunConfig.from_dict(
         merged(
             config.to_dict(),
@@ -179,18 +192,18 @@ def test_a_random_criterion_needs_no_measurement(config):
         )
     )
 
-    run = few_shot_search(control, load_digits())
+    run = few_shot_search(control, few_digits)
 
     assert run.evidence["root"][0].entries[0] == "random0"
     assert len(run.tree.leaves) == 2
 
 
 @pytest.mark.parametrize("mode", ["paper", "official_code"])
-def test_the_paper_and_its_code_can_be_run(config, mode):
+def test_the_paper_and_its_code_can_be_run(config, mode, few_digits):
     short = {"levels": 1, "warmup_epochs": 1, "single": False, "training": {"epochs": 2}}
     variant = RunConfig.from_dict(merged(merged(config.to_dict(), short), mode_settings(mode)))
 
-    run = few_shot_search(variant, load_digits())
+    run = few_shot_search(variant, few_digits)
 
     groups = run.tree.split.chosen.groups
     assert sorted(len(group) for group in groups) == [2, 3]
@@ -209,11 +222,11 @@ def test_the_paper_and_its_code_can_be_run(config, mode):
         assert candidate.grouping.score == pytest.approx(expected)
 
 
-def test_a_used_folder_is_never_overwritten(whole, config):
+def test_a_used_folder_is_never_overwritten(whole, config, few_digits):
     before = sorted((p.name, p.stat().st_mtime_ns) for p in whole.rglob("*") if p.is_file())
 
     with pytest.raises(ConfigError, match="is not empty and is left as it is"):
-        few_shot_search(config, load_digits(), out=whole)
+        few_shot_search(config, few_digits, out=whole)
 
     assert before == sorted((p.name, p.stat().st_mtime_ns) for p in whole.rglob("*") if p.is_file())
 
@@ -231,21 +244,21 @@ def test_a_run_may_start_in_a_new_or_an_empty_folder(tmp_path, monkeypatch, conf
     assert not list(tmp_path.rglob("*.tmp"))
 
 
-def test_another_run_is_not_resumed(whole, config):
+def test_another_run_is_not_resumed(whole, config, few_digits):
     other = RunConfig.from_dict(merged(config.to_dict(), {"seed": 5}))
 
     with pytest.raises(ConfigError, match="has other settings"):
-        few_shot_search(other, load_digits(), out=whole, resume=True)
+        few_shot_search(other, few_digits, out=whole, resume=True)
     with pytest.raises(ConfigError, match="is on 'digits"):
         few_shot_search(config, load_digits(seed=3), out=whole, resume=True)
 
 
-def test_two_processes_do_not_share_a_run(whole, config):
+def test_two_processes_do_not_share_a_run(whole, config, few_digits):
     with (
         RunStore.open(whole).control.locked(),
         pytest.raises(ConfigError, match="another process works on the run"),
     ):
-        few_shot_search(config, load_digits(), out=whole, resume=True)
+        few_shot_search(config, few_digits, out=whole, resume=True)
 
 
 def test_an_unknown_device_is_refused():
@@ -278,8 +291,8 @@ def test_damaged_weights_are_named(damaged):
         RunStore.open(damaged).load_weights("root")
 
 
-def test_missing_weights_of_a_parent_are_named(damaged, config):
-    task, store = load_digits(), RunStore.open(damaged)
+def test_missing_weights_of_a_parent_are_named(damaged, config, few_digits):
+    task, store = few_digits, RunStore.open(damaged)
     for name in ("root", "root-0"):
         (damaged / "weights" / f"{name}.safetensors").unlink()
     steps = Steps(store, config, task, torch.device("cpu"), Donors(), ignore_event)

@@ -14,14 +14,15 @@ from tests.conftest import TINY
 
 @pytest.fixture(scope="module")
 def config() -> RunConfig:
-    over = {"levels": 0, "warmup_epochs": 1, "training": {"epochs": 3}, "split": {"contexts": 1}}
+    over = {"levels": 0, "warmup_epochs": 1, "split": {"contexts": 1}}
+    over |= {"training": {"epochs": 3}}
     return RunConfig.from_dict(merged(RunConfig.preset("tiny").to_dict(), over))
 
 
 @pytest.fixture(scope="module")
-def whole(config, tmp_path_factory):
+def whole(config, few_digits, tmp_path_factory):
     folder = tmp_path_factory.mktemp("hierarchical") / "run"
-    return folder, hierarchical_search(config, samples=3, out=folder)
+    return folder, hierarchical_search(config, few_digits, samples=3, out=folder)
 
 
 def test_the_search_ends_with_every_edge_decided(whole, config):
@@ -33,10 +34,10 @@ def test_the_search_ends_with_every_edge_decided(whole, config):
     assert run.splits["node"].tolist()[:3] == [1, 2, 3]
     assert run.splits["parts"].max() <= 8
     epochs = config.warmup_epochs + run.splits["parts"].sum()
-    assert run.steps == epochs * (3600 // config.training.batch_size)
+    assert run.steps == epochs * (900 // config.training.batch_size)
 
 
-def test_a_stopped_search_goes_on(whole, config, tmp_path):
+def test_a_stopped_search_goes_on(whole, config, few_digits, tmp_path):
     folder, run = whole
 
     def stop(event) -> None:
@@ -44,17 +45,17 @@ def test_a_stopped_search_goes_on(whole, config, tmp_path):
             raise SearchCancelledError("enough")
 
     with pytest.raises(SearchCancelledError):
-        hierarchical_search(config, samples=3, out=tmp_path / "run", on_event=stop)
-    again = hierarchical_search(config, samples=3, out=tmp_path / "run")
+        hierarchical_search(config, few_digits, samples=3, out=tmp_path / "run", on_event=stop)
+    again = hierarchical_search(config, few_digits, samples=3, out=tmp_path / "run")
 
     assert again.architecture == run.architecture
     assert again.splits["score"].tolist() == run.splits["score"].tolist()
     assert again.steps == run.steps
     other = RunConfig.from_dict(merged(config.to_dict(), {"seed": 4}))
     with pytest.raises(ConfigError, match="other settings"):
-        hierarchical_search(other, out=folder)
+        hierarchical_search(other, few_digits, out=folder)
     with pytest.raises(ConfigError, match="must be at least 1"):
-        hierarchical_search(config, samples=0, out=tmp_path / "none")
+        hierarchical_search(config, few_digits, samples=0, out=tmp_path / "none")
 
 
 def test_decided_nodes_are_left_out(space):

@@ -4,7 +4,6 @@ import shutil
 import pandas as pd
 import pytest
 
-from naslid_toolkit.datasets import load_digits
 from naslid_toolkit.errors import ConfigError, SpaceError
 from naslid_toolkit.partition.tree import SplitTree
 from naslid_toolkit.search.config import RunConfig, merged
@@ -17,6 +16,8 @@ from naslid_toolkit.space.nasbench201 import OPERATIONS, parse_architecture
 from naslid_toolkit.supernet.training import snapshots_in
 from tests.search.test_few_shot import assert_same_numbers
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def config() -> RunConfig:
@@ -26,10 +27,8 @@ def config() -> RunConfig:
 
 
 @pytest.fixture(scope="module")
-def trained(config, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("trained") / "run"
-    few_shot_search(config, out=folder)
-    return folder
+def trained(once, config, few_digits):
+    return once("reuse", lambda folder: few_shot_search(config, few_digits, out=folder))
 
 
 def other_groups(tree: SplitTree, node: str) -> tuple[int, list[list[str]]]:
@@ -42,14 +41,16 @@ def other_groups(tree: SplitTree, node: str) -> tuple[int, list[list[str]]]:
     return split.edge, groups
 
 
-def test_only_the_changed_branch_is_trained_again(trained, config, tmp_path):
+def test_only_the_changed_branch_is_trained_again(trained, config, few_digits, tmp_path):
     before = load_run(trained)
     edge, groups = other_groups(before.tree, "root-1")
     changed = before.tree.override("root-1", edge, groups)
     events = []
 
     derive_run(trained, changed, tmp_path / "new")
-    run = few_shot_search(config, out=tmp_path / "new", resume=True, on_event=events.append)
+    run = few_shot_search(
+        config, few_digits, out=tmp_path / "new", resume=True, on_event=events.append
+    )
 
     again = {event.node for event in events if type(event).__name__ == "SupernetTrained"}
     assert again == {"root-1-0", "root-1-1"}
@@ -65,15 +66,17 @@ def test_only_the_changed_branch_is_trained_again(trained, config, tmp_path):
     assert run.evidence["root"][0].vectors.equal(before.evidence["root"][0].vectors)
 
 
-def test_a_tree_by_hand_gives_what_training_it_from_nothing_gives(trained, config, tmp_path):
+def test_a_tree_by_hand_gives_what_training_it_from_nothing_gives(
+    trained, config, few_digits, tmp_path
+):
     tree = load_run(trained).tree
     changed = tree.override("root", *other_groups(tree, "root"))
 
     derive_run(trained, changed, tmp_path / "derived")
-    few_shot_search(config, out=tmp_path / "derived", resume=True)
-    fresh = create_store(tmp_path / "fresh", config, task=load_digits())
+    few_shot_search(config, few_digits, out=tmp_path / "derived", resume=True)
+    fresh = create_store(tmp_path / "fresh", config, task=few_digits)
     fresh.save_tree(changed)
-    few_shot_search(config, out=tmp_path / "fresh", resume=True)
+    few_shot_search(config, few_digits, out=tmp_path / "fresh", resume=True)
 
     one, other = (load_run(tmp_path / name) for name in ("derived", "fresh"))
     assert one.scores.equals(other.scores)
@@ -82,24 +85,26 @@ def test_a_tree_by_hand_gives_what_training_it_from_nothing_gives(trained, confi
         assert path.read_bytes() == (tmp_path / "derived" / "weights" / path.name).read_bytes()
 
 
-def test_a_donor_saves_training_and_changes_nothing(trained, config, tmp_path):
+def test_a_donor_saves_training_and_changes_nothing(trained, config, few_digits, tmp_path):
     events = []
 
-    few_shot_search(config, out=tmp_path / "run", donors=[trained], on_event=events.append)
+    few_shot_search(
+        config, few_digits, out=tmp_path / "run", donors=[trained], on_event=events.append
+    )
 
     names = [event.node for event in events if type(event).__name__ == "SupernetReused"]
     assert sorted(names) == sorted(path.stem for path in (trained / "weights").iterdir())
     assert_same_numbers(trained, tmp_path / "run")
 
 
-def test_another_score_is_not_taken_over_but_its_snapshots_are(config, tmp_path):
+def test_another_score_is_not_taken_over_but_its_snapshots_are(config, few_digits, tmp_path):
     over = {"levels": 1, "single": False, "training": {"snapshots": 2}, "sample": 5}
     first = RunConfig.from_dict(merged(config.to_dict(), over))
     other = RunConfig.from_dict(merged(first.to_dict(), {"score": "log_likelihood"}))
 
-    run = few_shot_search(first, out=tmp_path / "a")
-    donated = few_shot_search(other, out=tmp_path / "b", donors=[tmp_path / "a"])
-    alone = few_shot_search(other, out=tmp_path / "c")
+    run = few_shot_search(first, few_digits, out=tmp_path / "a")
+    donated = few_shot_search(other, few_digits, out=tmp_path / "b", donors=[tmp_path / "a"])
+    alone = few_shot_search(other, few_digits, out=tmp_path / "c")
 
     pd.testing.assert_frame_equal(donated.scores, alone.scores)
     assert run.scores["few_shot"].between(0, 1).all()

@@ -18,12 +18,14 @@ from naslid_toolkit.tables import (
     study_table,
 )
 
+pytestmark = pytest.mark.slow
+
 SOME = ["lid", "gradient", "exhaustive", "single supernet"]
 
 
 @pytest.fixture(scope="module")
 def base() -> RunConfig:
-    over = {"levels": 1, "warmup_epochs": 2, "training": {"epochs": 4}}
+    over = {"levels": 1, "warmup_epochs": 2, "training": {"epochs": 4, "batch_size": 450}}
     return RunConfig.from_dict(merged(RunConfig.preset("tiny").to_dict(), over))
 
 
@@ -33,10 +35,11 @@ def truth():
 
 
 @pytest.fixture(scope="module")
-def folder(base, truth, tmp_path_factory):
-    out = tmp_path_factory.mktemp("studies") / "study"
-    run_study(base, truth.accuracy.index[:30], arms=SOME, seeds=[0, 1], out=out)
-    return out
+def folder(once, base, truth):
+    def study(out):
+        run_study(base, truth.accuracy.index[:30], arms=SOME, seeds=[0, 1], out=out)
+
+    return once("study", study)
 
 
 @pytest.mark.parametrize("preset", ["demo", "small", "paper"])

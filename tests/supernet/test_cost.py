@@ -17,7 +17,7 @@ def executed_flops(network: Supernet, shape: tuple[int, int, int]) -> int:
         if isinstance(module, nn.Conv2d):
             total += output[0].numel() * module.weight[0].numel()
         elif isinstance(module, nn.Linear):
-            total += module.weight.numel()
+            total += module.weight.numel() + module.bias.numel()
 
     for module in network.modules():
         module.register_forward_hook(count)

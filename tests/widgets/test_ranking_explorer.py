@@ -67,7 +67,9 @@ def test_baselines_and_ceilings_stand_beside(explorer):
     names = [y for number in "456" for y in explorer.figure.patch[number]["y"]]
 
     assert {"few_shot", "single", "convolution_count", "ceiling: seed noise"} <= set(names)
-    assert "few_shot less single" in explorer.status.value
+    assert "few_shot minus single" in explorer.status.value
+    assert "in tau on these weights" in explorer.status.value
+    assert "another seed may turn it" in explorer.status.value
 
 
 def test_cells_can_be_ordered(explorer):

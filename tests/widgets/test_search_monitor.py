@@ -10,6 +10,8 @@ from naslid_toolkit.search.launch import LOG, create_run
 from naslid_toolkit.widgets import SearchMonitor
 from tests.widgets.test_base import HOSTILE
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def long_config(tiny_config):

@@ -7,7 +7,6 @@ from typing import Any, Final, Literal
 import numpy as np
 import pandas as pd
 import torch
-from scipy import stats
 
 from naslid_toolkit.errors import ConfigError, DataError
 from naslid_toolkit.evaluation.alignment import (
@@ -22,7 +21,14 @@ from naslid_toolkit.evaluation.baselines import trivial_scores
 from naslid_toolkit.evaluation.benchmark import ReferenceTable
 from naslid_toolkit.evaluation.labels import noisy_labels
 from naslid_toolkit.evaluation.notations import is_cell
-from naslid_toolkit.evaluation.ranking import Values, aligned, bootstrap_taus, dense_ranks, tau_b
+from naslid_toolkit.evaluation.ranking import (
+    Values,
+    aligned,
+    bootstrap_taus,
+    dense_ranks,
+    linear_correlation,
+    tau_b,
+)
 from naslid_toolkit.evaluation.verdicts import ON_THESE_WEIGHTS, RESERVATION
 from naslid_toolkit.lid.bootstrap import holm
 from naslid_toolkit.supernet.network import Skeleton
@@ -288,22 +294,13 @@ def _correlations(
                     "tau": tau_b(values, reference),
                     **_interval(taus[top][method]),
                     **_interval(over_seeds[method], "seed_"),
-                    "spearman": _linear(values.rank(), reference.rank()),
-                    "pearson": _linear(values, reference),
+                    "spearman": linear_correlation(values.rank(), reference.rank()),
+                    "pearson": linear_correlation(values, reference),
                 }
             )
     order = list(dict.fromkeys(str(row["method"]) for row in rows))
     rows.sort(key=lambda row: order.index(str(row["method"])))
     return pd.DataFrame(rows)
-
-
-def _linear(values: pd.Series, reference: pd.Series) -> float:
-    """Return Pearson's correlation; 0 where one side is constant, NaN where one is infinite."""
-    if not (np.isfinite(values).all() and np.isfinite(reference).all()):
-        return float("nan")
-    if values.nunique() == 1 or reference.nunique() == 1:
-        return 0.0
-    return float(stats.pearsonr(values, reference)[0])
 
 
 def _interval(values: pd.Series, prefix: str = "") -> dict[str, float]:

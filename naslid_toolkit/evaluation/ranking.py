@@ -232,3 +232,12 @@ def _correlation(values: pd.Series, reference: pd.Series, taus: pd.Series) -> Ra
         spearman=float(rho.statistic),
         architectures=len(values),
     )
+
+
+def linear_correlation(values: pd.Series, reference: pd.Series) -> float:
+    """Return Pearson's correlation; 0 where one side is constant, NaN where one is infinite."""
+    if not (np.isfinite(values).all() and np.isfinite(reference).all()):
+        return float("nan")
+    if values.nunique() == 1 or reference.nunique() == 1:
+        return 0.0
+    return float(stats.pearsonr(values, reference)[0])

@@ -170,7 +170,7 @@ def bootstrap_taus(frame: pd.DataFrame, *, seed: int, resamples: int) -> pd.Data
         taus = _taus_of_counts(values, reference, times.astype(float))
     else:
         rows = map(np.sort, drawn)
-        taus = [[tau_b(column[row], reference[row]) for column in values] for row in rows]
+        taus = np.array([[tau_b(column[row], reference[row]) for column in values] for row in rows])
     return pd.DataFrame(taus, columns=methods)
 
 
@@ -183,7 +183,8 @@ def _taus_of_counts(
     """
 
     def pairs(signs: np.ndarray) -> np.ndarray:
-        return ((times @ signs) * times).sum(1) / 2
+        found: np.ndarray = ((times @ signs) * times).sum(1) / 2
+        return found
 
     order = _signs(reference)
     untied = np.sqrt(pairs(np.abs(order)))
@@ -197,7 +198,8 @@ def _taus_of_counts(
 
 def _signs(values: np.ndarray) -> np.ndarray:
     """Return for each two values whether the first is larger (1), equal (0) or smaller (-1)."""
-    return np.sign(np.subtract.outer(values.astype(float), values.astype(float)))
+    signs: np.ndarray = np.sign(np.subtract.outer(values.astype(float), values.astype(float)))
+    return signs
 
 
 def dense_ranks(values: pd.Series | np.ndarray) -> np.ndarray:

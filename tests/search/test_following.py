@@ -15,11 +15,13 @@ from naslid_toolkit.search.launch import create_run, last_words, start_search
 from naslid_toolkit.search.opened import OpenRun
 from naslid_toolkit.search.result import load_run
 from naslid_toolkit.space.nasbench201 import parse_architecture
+from tests.search.folders import unlisted_copy
 
 
 @pytest.fixture
 def copy(tiny_folder, tmp_path):
-    return shutil.copytree(tiny_folder, tmp_path / "run")
+    """A run whose files can be written by hand: they have no hashes."""
+    return unlisted_copy(tiny_folder, tmp_path / "run")
 
 
 def test_a_finished_run_has_all_its_stages_done(tiny_folder):
@@ -44,7 +46,7 @@ def test_a_finished_run_has_all_its_stages_done(tiny_folder):
 def test_where_a_run_stood_is_what_a_follower_of_that_time_saw(tiny_folder, copy):
     whole = RunFollower(tiny_folder)
     whole.poll()
-    lines = (tiny_folder / "events.jsonl").read_bytes().splitlines(keepends=True)
+    lines = (copy / "events.jsonl").read_bytes().splitlines(keepends=True)
     (copy / "events.jsonl").write_bytes(b"")
     shutil.rmtree(copy / "evaluations")
     growing = RunFollower(copy)
@@ -165,7 +167,7 @@ def test_images_that_are_not_the_runs_are_refused(copy):
     environment = json.loads((copy / "environment.json").read_text())
     (copy / "environment.json").write_text(json.dumps({**environment, "task": "other"}))
 
-    with pytest.raises(DataError, match="'other'"):
+    with pytest.raises(ConfigError, match="'other'"):
         _ = OpenRun(copy).images
 
 

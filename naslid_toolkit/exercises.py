@@ -1,6 +1,5 @@
 """The exercises of the notebook 09: what a right answer is, and a hint for a wrong one."""
 
-import html
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from naslid_toolkit.errors import ConfigError, NaslidError, nearest_name
 from naslid_toolkit.evaluation.ranking import kendall_tau
 from naslid_toolkit.lid.likelihood import lid_mle
 from naslid_toolkit.partition.split import split_by
+from naslid_toolkit.plain_text import as_html
 from naslid_toolkit.search.result import FewShotRun, load_neighbours, load_run
 from naslid_toolkit.shipped import example_run
 from naslid_toolkit.space.architecture import live_edges
@@ -43,7 +43,7 @@ class Verdict:
 
     def _repr_html_(self) -> str:
         mark = {True: "✓", False: "✗", None: "…"}[self.right]
-        name, text = html.escape(self.exercise), html.escape(self.text)
+        name, text = as_html(self.exercise), as_html(self.text)
         return f"<p>{mark} <b>{name}</b>: {text}</p>"
 
 

@@ -17,7 +17,14 @@ from naslid_toolkit.errors import ConfigError, DataError, ShapeError
 from naslid_toolkit.image_folders import ImageFolder, scan_folder
 from naslid_toolkit.image_tables import SPLIT
 from naslid_toolkit.pictures import Tally, read_picture
-from naslid_toolkit.runtime import OnEvent, Remark, WorkDone, ignore_event, replacing
+from naslid_toolkit.runtime import (
+    OnEvent,
+    Remark,
+    WorkDone,
+    check_output,
+    ignore_event,
+    replacing,
+)
 
 _ROWS: Final = 64  # images written, and later read, at a time
 _SPLIT_WORDS: Final = {"train": "train", "valid": "validation", "test": "test"}
@@ -63,11 +70,12 @@ def pack_images(
         If the folder holds fewer than two classes with images, is divided in a way that cannot
         be followed, or an image cannot be read.
     ConfigError
-        If the file exists, or ``size`` is less than 4.
+        If the file exists or lies in the folder, or ``size`` is less than 4.
     """
     folder, out = Path(folder), Path(out)
     if out.exists():
         raise ConfigError(f"{out} exists already; name another file or remove it")
+    check_output(out, [folder])
     if size is not None and size < 4:
         raise ConfigError(f"images need at least 4 x 4 pixels, got size={size}")
     found, tally = scan_folder(folder), Tally()

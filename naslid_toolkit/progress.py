@@ -14,8 +14,10 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.text import Text
 
 from naslid_toolkit.partition.cost import SweepCost
+from naslid_toolkit.plain_text import visible
 from naslid_toolkit.runtime import Event, Remark, WorkDone
 from naslid_toolkit.search.few_shot import Scored, SearchDone, SpaceSplit
 from naslid_toolkit.search.hierarchical import HierarchySplit
@@ -44,7 +46,7 @@ class ProgressDisplay:
         self._quiet = quiet
         self._bars = not quiet and self._console.is_terminal
         self._progress = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
@@ -72,7 +74,7 @@ class ProgressDisplay:
 
     def say(self, text: str) -> None:
         """Print a line whatever the mode."""
-        self._progress.console.print(text, markup=False, highlight=False, soft_wrap=True)
+        self._progress.console.print(Text(visible(text)), soft_wrap=True)
 
     def __call__(self, event: Event) -> None:
         """Show an event."""
@@ -94,7 +96,9 @@ class ProgressDisplay:
         if event.task not in self._tasks:
             if event.unit == "steps" and event.done == event.total:
                 self._found += event.total  # the result of an earlier run
-            self._tasks[event.task] = self._progress.add_task(event.task, total=event.total)
+            self._tasks[event.task] = self._progress.add_task(
+                visible(event.task), total=event.total
+            )
         self._progress.update(
             self._tasks[event.task],
             completed=event.done,

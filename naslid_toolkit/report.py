@@ -1,6 +1,5 @@
 """The summary of a run: a table, and one self-contained HTML page."""
 
-import html
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ from naslid_toolkit.evaluation.ranking import tau_difference
 from naslid_toolkit.evaluation.verdicts import ON_THESE_WEIGHTS, RESERVATION, difference_text
 from naslid_toolkit.partition.split import Split
 from naslid_toolkit.partition.tree import SplitTree
+from naslid_toolkit.plain_text import as_html, html_table
 from naslid_toolkit.plots.evaluation import plot_evaluation
 from naslid_toolkit.plots.lid_curves import plot_lid
 from naslid_toolkit.plots.ranking import plot_history, plot_ranking
@@ -173,9 +173,9 @@ def write_panel(
         Reference accuracies.
     """
     title = f"Ranking by {reference.column} of {reference.source}"
-    parts = [f"<h1>{html.escape(title)}</h1>"]
-    parts.append(panel_table(evaluation).to_html(index=False, border=0))
-    parts += [f"<p>{html.escape(line)}</p>" for line in panel_lines(evaluation)]
+    parts = [f"<h1>{as_html(title)}</h1>"]
+    parts.append(html_table(panel_table(evaluation)))
+    parts += [f"<p>{as_html(line)}</p>" for line in panel_lines(evaluation)]
     drawn, seed = scores.dropna()[scores.columns[:_SCATTERS]], evaluation.protocol["seed"]
     for number, figure in enumerate(
         (
@@ -191,25 +191,25 @@ def write_panel(
 def _page(run: FewShotRun, store: RunStore, reference: ReferenceTable | None) -> str:
     """Put the page together; every text is escaped, nothing is loaded from elsewhere."""
     title = f"Few-shot search on {run.task}"
-    parts = [f"<h1>{html.escape(title)}</h1>"]
+    parts = [f"<h1>{as_html(title)}</h1>"]
     if reference is not None:
-        parts.append(summary_table(run, reference).to_html(index=False, border=0))
+        parts.append(html_table(summary_table(run, reference)))
         parts.append(
             f"<p class='note'>Intervals: bootstrap over architectures, {ON_THESE_WEIGHTS}, not "
             f"over seeds of the search; one run has one seed.</p>"
         )
-    parts += [f"<p>{html.escape(line)}</p>" for line in summary_lines(run, reference)]
+    parts += [f"<p>{as_html(line)}</p>" for line in summary_lines(run, reference)]
     library: bool = True
     for heading, text, figure in _figures(run, reference):
         picture = figure.to_html(full_html=False, include_plotlyjs=library)
-        parts.append(f"<h2>{html.escape(heading)}</h2><p>{html.escape(text)}</p>{picture}")
+        parts.append(f"<h2>{as_html(heading)}</h2><p>{as_html(text)}</p>{picture}")
         library = False
     environment = "\n".join(f"{key}: {value}" for key, value in store.environment.items())
     for heading, text in (
         ("Settings", tomli_w.dumps(run.config.to_dict())),
         ("Environment", environment),
     ):
-        parts.append(f"<h2>{heading}</h2><pre>{html.escape(text)}</pre>")
+        parts.append(f"<h2>{heading}</h2><pre>{as_html(text)}</pre>")
     return _document(title, parts)
 
 
@@ -218,7 +218,7 @@ def _document(title: str, parts: Sequence[str]) -> str:
     body = "\n".join(parts)
     return (
         f"<!doctype html>\n<html lang='en'><head><meta charset='utf-8'>"
-        f"<title>{html.escape(title)}</title><style>{_STYLE}</style></head>"
+        f"<title>{as_html(title)}</title><style>{_STYLE}</style></head>"
         f"<body>{body}</body></html>\n"
     )
 

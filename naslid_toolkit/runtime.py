@@ -7,7 +7,7 @@ import json
 import os
 import stat
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -16,7 +16,7 @@ from typing import IO, Any, Final
 
 import torch
 
-from naslid_toolkit.errors import DataError, NaslidError
+from naslid_toolkit.errors import ConfigError, DataError, NaslidError
 
 UNFINISHED: Final = ".tmp"  # ending of files that are not complete
 _NEWLINE: Final = b"\n"
@@ -165,8 +165,7 @@ def replacing(path: Path) -> Iterator[Path]:
         If the file cannot be written, because the disk is full for instance; names it. A link,
         folder, pipe or device in its place is left alone.
     """
-    if path.is_symlink() or (path.exists() and not path.is_file()):
-        raise DataError(f"{path} is a link, folder, pipe or device; name another file")
+    _check_place(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}{UNFINISHED}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -181,6 +180,41 @@ def replacing(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def _check_place(path: Path) -> None:
+    if path.is_symlink() or (path.exists() and not path.is_file()):
+        raise DataError(f"{path} is a link, folder, pipe or device; name another file")
+
+
+def check_output(path: Path, inputs: Iterable[Path]) -> None:
+    """Refuse a file to be written, before any work, that could not be or that must not be.
+
+    Parameters
+    ----------
+    path
+        The file to write.
+    inputs
+        Files and folders that are read for it.
+
+    Raises
+    ------
+    ConfigError
+        If it is one of the inputs or lies inside one, or what should be its folder is a file.
+    DataError
+        If a link, folder, pipe or device is in its place.
+    """
+    _check_place(path)
+    above = [folder for folder in path.absolute().parents if folder.exists()]
+    if above and not above[0].is_dir():
+        raise ConfigError(f"{path} cannot be written: {above[0]} is a file, not a folder")
+    for given in inputs:
+        if not given.exists():
+            continue
+        if path.exists() and path.samefile(given):
+            raise ConfigError(f"{path} is what is read; name another file to write")
+        if given.is_dir() and path.resolve().is_relative_to(given.resolve()):
+            raise ConfigError(f"{path} lies in {given}, which is read; name a file outside of it")
 
 
 def open_regular(path: Path, mode: str) -> IO[bytes]:

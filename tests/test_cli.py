@@ -108,9 +108,8 @@ def test_a_prior_is_declared_and_the_figures_are_one_page(tmp_path, capsys):
     assert text.count('class="plotly-graph-div"') == 2
     assert hostile not in text
     assert not re.search(r"<script[^>]+src=", text)
-    for prior, message in (("a=b", "--prior needs NAME=WEIGHT"), ("depth", "no score 'depth'")):
-        assert main([*shared, "--prior", prior]) == 2
-        assert message in capsys.readouterr().err
+    assert main([*shared, "--prior", "depth"]) == 2
+    assert "no score 'depth'" in capsys.readouterr().err
 
 
 def test_another_table_of_references_can_be_named(searched, tmp_path, capsys):
@@ -243,7 +242,7 @@ def test_a_misspelt_word_names_the_nearest(arguments, message, capsys):
         (["search", "--data", "digits", "--truth", "absent.csv"], "no file absent.csv"),
         (["evaluate", "absent"], "no file absent; expected a Parquet or CSV table"),
         (["report", "absent"], "absent is not the folder of a run"),
-        (["truth", "build", "--seeds", "0"], "must be at least 1"),
+        (["truth", "build", "--shard", "1"], "--shard must be below --shards 1, got 1"),
         (["truth", "import", "absent.pth"], "no file or folder absent.pth; expected NAS-Bench"),
         (["truth", "agree", "--columns", "test"], "no column 'test'"),
         (["truth", "audit", "--where", "a"], "--where needs KEY=VALUE"),
@@ -373,8 +372,6 @@ def test_several_processes_give_the_same_run(searched, tmp_path, capsys):
     assert one.scores.equals(other.scores)
     assert one.tree.to_dict() == other.tree.to_dict()
     capsys.readouterr()
-    assert main(["search", "--workers", "0", "--out", str(tmp_path / "none")]) == 2
-    assert "--workers must be at least 1" in capsys.readouterr().err
 
 
 @pytest.mark.slow
@@ -387,8 +384,6 @@ def test_costs_are_measured_from_the_command_line(tmp_path, capsys):
     assert "up to 86 %" in captured.out.replace("\n", " ")
     assert captured.err == ""
     assert set(pd.read_csv(tmp_path / "costs.csv")["criterion"]) >= {"lid", "gradient"}
-    assert main(["compare-cost", "--batches", "2"]) == 2
-    assert main(["compare-cost", "--cells", "0"]) == 2
 
 
 @pytest.mark.slow
@@ -406,7 +401,6 @@ def test_a_hierarchical_search_names_one_architecture(tmp_path, capsys):
         accuracy_of(truth, table["architecture"][0]), nan_ok=True
     )
     assert table["architecture"][0] in capsys.readouterr().out
-    assert main(["hierarchical", "--seeds", "0", "--out", str(tmp_path / "x")]) == 2
 
 
 @pytest.mark.parametrize("terminal", [False, True])

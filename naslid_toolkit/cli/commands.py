@@ -21,6 +21,7 @@ from naslid_toolkit.cli import (
     workspace,
 )
 from naslid_toolkit.errors import NaslidError, nearest_name
+from naslid_toolkit.plain_text import visible
 
 _COMMANDS = (
     ("search", search.add_options, "run a few-shot search"),
@@ -53,7 +54,7 @@ class _Parser(argparse.ArgumentParser):
         if choice:
             word, legal = choice.group(1), re.findall(r"'?([\w-]+)'?", choice.group(2))
             message = f"unknown word {word!r}; {nearest_name(word, legal)}"
-        super().error(message)
+        super().error(visible(message))
 
 
 def run_command(arguments: Sequence[str] | None = None) -> int:
@@ -62,7 +63,7 @@ def run_command(arguments: Sequence[str] | None = None) -> int:
     0: done. 1: a folder that was checked is damaged. 2: wrong input, explained on standard
     error. 130: stopped by Ctrl-C, everything stored.
     """
-    parser = _build_parser()
+    parser = build_parser()
     options, extra = parser.parse_known_args(arguments)
     if extra:
         command: argparse.ArgumentParser = options.command
@@ -73,7 +74,7 @@ def run_command(arguments: Sequence[str] | None = None) -> int:
         return run(options)
     except NaslidError as error:
         notes = [f"  {note}" for note in getattr(error, "__notes__", ())]
-        print("\n".join([f"naslid: error: {error}", *notes]), file=sys.stderr)  # noqa: T201
+        _complain("\n".join([str(error), *notes]))
         return 2
     except KeyboardInterrupt:
         print("naslid: stopped at once", file=sys.stderr)  # noqa: T201
@@ -83,11 +84,16 @@ def run_command(arguments: Sequence[str] | None = None) -> int:
         return _CUT
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""
-        print(f"naslid: error: {place}{error.strerror or error}", file=sys.stderr)  # noqa: T201
+        _complain(f"{place}{error.strerror or error}")
         return 2
 
 
-def _build_parser() -> _Parser:
+def _complain(text: str) -> None:
+    print(f"naslid: error: {visible(text)}", file=sys.stderr)  # noqa: T201
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of all commands."""
     parser = _Parser(
         prog="naslid",
         description="Few-shot neural architecture search by local intrinsic dimensionality.",

@@ -1,16 +1,17 @@
 """``naslid compare``: splitting criteria against each other at equal budget."""
 
 import argparse
-from pathlib import Path
 
 import torch
 
+from naslid_toolkit.cli.numbers import SEEDS, whole
+from naslid_toolkit.cli.outputs import add_csv_option, check_outputs, write_csv
 from naslid_toolkit.cli.results import print_frame, say
-from naslid_toolkit.cli.search import add_setting_options, composed_config
+from naslid_toolkit.cli.search import add_setting_options, composed_config, files_read
 from naslid_toolkit.errors import ConfigError
 from naslid_toolkit.evaluation.benchmark import ReferenceTable
 from naslid_toolkit.progress import ProgressDisplay
-from naslid_toolkit.runtime import generator, replacing
+from naslid_toolkit.runtime import generator
 from naslid_toolkit.search.config import RunConfig, load_truth, read_preset
 from naslid_toolkit.search.judging import judge_study, separability, splitting_memory
 from naslid_toolkit.search.study import ARMS, FIRST_ARM, Study, load_study, run_study
@@ -22,12 +23,18 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add_setting_options(parser)
     add("--arms", nargs="+", choices=ARMS, default=list(ARMS), metavar="ARM", help=_arms_help())
-    add("--seeds", type=int, default=3, metavar="N", help=_seeds_help())
-    add("--architectures", type=int, default=1000, metavar="N", help="to score (default: 1000)")
+    add("--seeds", type=whole(1, SEEDS), default=3, metavar="N", help=_seeds_help())
+    add(
+        "--architectures",
+        type=whole(3, 1_000_000),
+        default=1000,
+        metavar="N",
+        help="to score (default: 1000)",
+    )
     add("--out", required=True, metavar="FOLDER", help="folder of the study; continued if there")
     add("--device", default="auto", metavar="DEVICE", help="auto (default), cpu or cuda")
     add("--judge-only", action="store_true", help="only judge the seeds that are finished in --out")
-    add("--csv", metavar="FILE", help="also write the table")
+    add_csv_option(parser)
     add("-q", "--quiet", action="store_true", help="no progress, only the result")
     parser.set_defaults(run=_compare)
 
@@ -47,6 +54,7 @@ def _arms_help() -> str:
 
 def _compare(options: argparse.Namespace) -> int:
     base = composed_config(options, read_preset(options.preset or "demo"))
+    check_outputs(options.csv, inputs=files_read(options, base), folder=options.out)
     truth = load_truth(base)
     if truth is None:
         raise ConfigError("a comparison needs reference accuracies; name a table with --truth")
@@ -68,8 +76,7 @@ def _compare(options: argparse.Namespace) -> int:
         print_frame(by_edge, "Variance of the cosines of all pairs of operations, root")
         print_frame(stable, "Share of resampled contexts with the same split, root")
     if options.csv:
-        with replacing(Path(options.csv)) as temporary:
-            table.to_csv(temporary, index=False)
+        write_csv(table, options.csv)
     return 0
 
 

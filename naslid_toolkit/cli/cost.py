@@ -1,15 +1,14 @@
 """``naslid compare-cost``: memory and time of measuring, LID against gradients."""
 
 import argparse
-from pathlib import Path
 
 import pandas as pd
 
+from naslid_toolkit.cli.numbers import of_setting, whole
+from naslid_toolkit.cli.outputs import add_csv_option, check_outputs, write_csv
 from naslid_toolkit.cli.results import print_frame, say
-from naslid_toolkit.errors import ConfigError
 from naslid_toolkit.partition.cost import compare_costs
 from naslid_toolkit.progress import ProgressDisplay
-from naslid_toolkit.runtime import replacing
 from naslid_toolkit.search.steps import resolve_device
 from naslid_toolkit.space.nasbench201 import nasbench201
 from naslid_toolkit.tables import cost_table
@@ -18,31 +17,35 @@ from naslid_toolkit.tables import cost_table
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     add = parser.add_argument
-    add("--channels", type=int, default=16, metavar="N", help="of the first stage (default: 16)")
-    add("--cells", type=int, default=5, metavar="N", help="in each stage (default: 5)")
-    add("--pixels", type=int, nargs="+", default=[32, 224], metavar="N", help="default: 32 224")
-    add("--batches", type=int, nargs="+", default=[32, 128], metavar="N", help="default: 32 128")
+    channels, cells, pixels = whole(1, 4096), whole(1, 100), whole(1, 8192)
+    batches = whole(3, 65_536)  # LID needs two neighbours
+    add("--channels", type=channels, default=16, metavar="N", help="of stage 1 (default: 16)")
+    add("--cells", type=cells, default=5, metavar="N", help="in each stage (default: 5)")
+    for name, kind, usual in (("--pixels", pixels, [32, 224]), ("--batches", batches, [32, 128])):
+        shown = " ".join(map(str, usual))
+        add(name, type=kind, nargs="+", default=usual, metavar="N", help=f"default: {shown}")
     add(
         "--measured-pixels",
-        type=int,
+        type=pixels,
         default=64,
         metavar="N",
         help="larger images are measured with few images and extended along a line (default: 64)",
     )
     add("--device", default="auto", metavar="DEVICE", help="auto (default), cpu or cuda")
-    add("--seed", type=int, default=0, metavar="N", help="of weights, images, path (default: 0)")
-    add("--csv", metavar="FILE", help="also write the table")
+    add(
+        "--seed",
+        type=of_setting("seed"),
+        default=0,
+        metavar="N",
+        help="of weights, images, path (default: 0)",
+    )
+    add_csv_option(parser)
     add("-q", "--quiet", action="store_true", help="no progress, only the result")
     parser.set_defaults(run=_compare_cost)
 
 
 def _compare_cost(options: argparse.Namespace) -> int:
-    for name in ("channels", "cells", "pixels", "batches"):
-        values = getattr(options, name)
-        if min(values if isinstance(values, list) else [values]) < 1:
-            raise ConfigError(f"--{name} must be positive")
-    if min(options.batches) < 3:
-        raise ConfigError("--batches must be at least 3: LID needs two neighbours")
+    check_outputs(options.csv)
     device = resolve_device(options.device)
     with ProgressDisplay(quiet=options.quiet) as show:
         costs = compare_costs(
@@ -63,6 +66,5 @@ def _compare_cost(options: argparse.Namespace) -> int:
         "14 %), on its own hardware and set-up, NAS-Bench-201 at 224 pixels."
     )
     if options.csv:
-        with replacing(Path(options.csv)) as temporary:
-            pd.DataFrame(costs).to_csv(temporary, index=False)
+        write_csv(pd.DataFrame(costs), options.csv)
     return 0

@@ -3,10 +3,13 @@
 import argparse
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
 
+from naslid_toolkit.cli.numbers import of_setting, weight, whole
+from naslid_toolkit.cli.outputs import add_csv_option, check_outputs, write_csv
 from naslid_toolkit.cli.results import (
     add_truth_options,
     chosen_rows,
@@ -29,7 +32,7 @@ from naslid_toolkit.evaluation.notations import is_cell
 from naslid_toolkit.evaluation.panel import BENCHMARK, PICKS, Evaluation, evaluate
 from naslid_toolkit.evaluation.priors import combine
 from naslid_toolkit.report import pick_line, write_panel
-from naslid_toolkit.runtime import replacing
+from naslid_toolkit.search.checking import files_of_run
 from naslid_toolkit.search.config import load_truth
 from naslid_toolkit.search.result import FewShotRun, load_run
 from naslid_toolkit.tables import panel_lines, panel_table
@@ -45,15 +48,35 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--prior",
         action="append",
         default=[],
+        type=weight,
         metavar="NAME=WEIGHT",
         help="also judge the rank sum with a prior: convolution_count, parameter_count, flop_count",
     )
     add("--isomorphic", choices=["keep", "average"], default="keep", help="isomorphic cells")
-    add("--top", type=int, nargs="+", default=PICKS, metavar="K", help="picks (default: 1 10 100)")
-    add("--resamples", type=int, default=1000, metavar="N", help="of the bootstrap (default: 1000)")
-    add("--seed", type=int, default=0, metavar="N", help="of the bootstrap (default: 0)")
+    add(
+        "--top",
+        type=whole(1, 10_000_000),
+        nargs="+",
+        default=PICKS,
+        metavar="K",
+        help="picks (default: 1 10 100)",
+    )
+    add(
+        "--resamples",
+        type=whole(2, 1_000_000),
+        default=1000,
+        metavar="N",
+        help="of the bootstrap (default: 1000)",
+    )
+    add(
+        "--seed",
+        type=of_setting("seed"),
+        default=0,
+        metavar="N",
+        help="of the bootstrap (default: 0)",
+    )
     add("--json", action="store_true", help="print everything as JSON")
-    add("--csv", metavar="FILE", help="also write all numbers as one tidy table")
+    add_csv_option(parser, "also write all numbers as one tidy table")
     add("--html", metavar="FILE", help="also write the figures as one page")
     parser.set_defaults(run=_evaluate)
 
@@ -76,10 +99,11 @@ def _add_score_options(parser: argparse.ArgumentParser) -> None:
 
 def _evaluate(options: argparse.Namespace) -> int:
     run = load_run(options.scores) if Path(options.scores).is_dir() else None
+    check_outputs(options.csv, options.html, inputs=_inputs(options, run))
     _check_key(options, run)
     truth = _truth(options, run)
     scores, reading = _scores(options, run, truth)
-    declarations = _add_combinations(options.prior, scores)
+    declarations = _add_combinations(dict(options.prior), scores)
     result = evaluate(
         scores,
         truth,
@@ -99,11 +123,18 @@ def _evaluate(options: argparse.Namespace) -> int:
             say(line)
         _print(result, declarations, run, truth)
     if options.csv:
-        with replacing(Path(options.csv)) as temporary:
-            result.to_frame().to_csv(temporary, index=False)
+        write_csv(result.to_frame(), options.csv)
     if options.html:
         write_panel(options.html, result, scores, truth)
     return 0
+
+
+def _inputs(options: argparse.Namespace, run: FewShotRun | None) -> list[str | Path]:
+    """Return the files that are read."""
+    truth = options.truth or digits_truth_path()
+    if run is None:
+        return [options.scores, truth]
+    return [run.config.truth, truth, *files_of_run(options.scores)]
 
 
 def _check_key(options: argparse.Namespace, run: FewShotRun | None) -> None:
@@ -146,15 +177,8 @@ def _scores(
     return (frame[options.method] if options.method else frame), None
 
 
-def _add_combinations(priors: list[str], scores: pd.DataFrame) -> list[str]:
+def _add_combinations(weights: Mapping[str, float], scores: pd.DataFrame) -> list[str]:
     """Add the declared rank sum of every method with the priors; return the declarations."""
-    weights = {}
-    for text in priors:
-        name, equals, weight = text.partition("=")
-        try:
-            weights[name] = float(weight) if equals else 1.0
-        except ValueError as error:
-            raise ConfigError(f"--prior needs NAME=WEIGHT, got {text!r}") from error
     if not weights:
         return []
     cells = [str(name) for name in scores.index if is_cell(str(name))]

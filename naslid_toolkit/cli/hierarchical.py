@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pandas as pd
 
+from naslid_toolkit.cli.numbers import SEEDS, real, whole
+from naslid_toolkit.cli.outputs import add_csv_option, check_outputs, write_csv
 from naslid_toolkit.cli.results import print_frame, say
-from naslid_toolkit.cli.search import add_setting_options, composed_config
-from naslid_toolkit.errors import ConfigError
+from naslid_toolkit.cli.search import add_setting_options, composed_config, files_read
 from naslid_toolkit.evaluation.benchmark import ReferenceTable
 from naslid_toolkit.evaluation.panel import accuracy_of
 from naslid_toolkit.progress import ProgressDisplay
-from naslid_toolkit.runtime import replacing
 from naslid_toolkit.search.config import RunConfig, load_truth, merged, read_preset
 from naslid_toolkit.search.hierarchical import hierarchical_search
 
@@ -21,26 +21,29 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add_setting_options(parser)
     add(
-        "--seeds", type=int, default=1, metavar="N", help="searches, with seeds from 0 (default: 1)"
+        "--seeds",
+        type=whole(1, SEEDS),
+        default=1,
+        metavar="N",
+        help="searches, with seeds from 0 (default: 1)",
     )
     add(
         "--distillation",
-        type=float,
+        type=real(0, 1000),
         default=1.0,
         metavar="W",
         help="weight of the siblings' predictions; 0 trains each by itself (default: 1)",
     )
     add("--out", required=True, metavar="FOLDER", help="folder of the searches; continued if there")
     add("--device", default="auto", metavar="DEVICE", help="auto (default), cpu or cuda")
-    add("--csv", metavar="FILE", help="also write the table")
+    add_csv_option(parser)
     add("-q", "--quiet", action="store_true", help="no progress, only the result")
     parser.set_defaults(run=_hierarchical)
 
 
 def _hierarchical(options: argparse.Namespace) -> int:
-    if options.seeds < 1:
-        raise ConfigError(f"--seeds must be at least 1, got {options.seeds}")
     base = composed_config(options, read_preset(options.preset or "demo"))
+    check_outputs(options.csv, inputs=files_read(options, base), folder=options.out)
     truth = load_truth(base)
     rows = []
     with ProgressDisplay(quiet=options.quiet) as show:
@@ -61,8 +64,7 @@ def _hierarchical(options: argparse.Namespace) -> int:
     table = pd.DataFrame(rows)
     _print(table, truth, options.distillation)
     if options.csv:
-        with replacing(Path(options.csv)) as temporary:
-            table.to_csv(temporary, index=False)
+        write_csv(table, options.csv)
     return 0
 
 

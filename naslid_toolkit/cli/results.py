@@ -5,11 +5,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
-from rich.console import Console
+from rich.console import Console, JustifyMethod
 from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
+from naslid_toolkit.cli.numbers import of_setting, whole
 from naslid_toolkit.errors import ConfigError
 from naslid_toolkit.evaluation.benchmark import ReferenceTable, load_reference
 from naslid_toolkit.evaluation.keyed import Reading
@@ -21,6 +22,7 @@ from naslid_toolkit.lid.likelihood import MaximumLikelihood
 from naslid_toolkit.partition.similarity import SIMILARITIES
 from naslid_toolkit.partition.split import EdgeCandidate, split_by
 from naslid_toolkit.partition.stability import split_stability
+from naslid_toolkit.plain_text import visible
 from naslid_toolkit.report import summary_lines, summary_table, write_report
 from naslid_toolkit.search.config import load_truth
 from naslid_toolkit.search.result import FewShotRun, load_neighbours, load_run
@@ -41,10 +43,16 @@ def add_split_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("folder", metavar="RUN", help="folder of a run that kept its distances")
     add("--node", default="root", metavar="NODE", help="node of the split tree (default: root)")
-    add("--k", type=int, metavar="N", help="neighbours (default: the run's)")
+    add("--k", type=of_setting("split.k"), metavar="N", help="neighbours (default: the run's)")
     add("--estimator", choices=ESTIMATORS, help="LID estimator (default: the run's)")
     add("--similarity", choices=SIMILARITIES, help="similarity (default: the run's)")
-    add("--replicates", type=int, default=50, metavar="N", help="resamples (default: 50, 0: none)")
+    add(
+        "--replicates",
+        type=whole(0, 10_000),
+        default=50,
+        metavar="N",
+        help="resamples (default: 50, 0: none)",
+    )
     parser.set_defaults(run=_split)
 
 
@@ -115,17 +123,18 @@ def reading_lines(scores: Reading | None, reference: Reading | None) -> list[str
 
 
 def say(line: str) -> None:
-    """Print one line as it is."""
-    Console(soft_wrap=True).print(line, markup=False, highlight=False)
+    """Print text as text: neither markup nor anything a terminal obeys."""
+    Console(soft_wrap=True).print(Text(visible(line)))
 
 
 def print_frame(frame: pd.DataFrame, title: str) -> None:
     """Print a frame of text as a table: in a narrow terminal by more lines, never cut."""
-    table = Table(title=Text(title), title_justify="left")
+    table = Table(title=Text(visible(title)), title_justify="left")
     for place, name in enumerate(map(str, frame)):
-        table.add_column(Text(name), justify="left" if place == 0 else "right", overflow="fold")
+        side: JustifyMethod = "left" if place == 0 else "right"
+        table.add_column(Text(visible(name)), justify=side, overflow="fold")
     for row in frame.itertuples(index=False):
-        table.add_row(*map(Text, row))  # names from files are no markup
+        table.add_row(*(Text(visible(cell)) for cell in row))  # names from files are no markup
     console = Console()
     whole = Measurement.get(console, console.options.update(max_width=_ENDLESS), table).maximum
     Console(width=console.width if console.is_terminal else whole).print(table)
@@ -149,12 +158,10 @@ def _split(options: argparse.Namespace) -> int:
     store = RunStore.open(options.folder)
     kept = load_neighbours(options.folder, options.node)
     settings, node = store.config.split, store.load_tree().node(options.node)
-    k = options.k or settings.k
+    k = settings.k if options.k is None else options.k
     estimator = ESTIMATORS[options.estimator or settings.estimator]
     similarity = SIMILARITIES[options.similarity or settings.similarity]
     title = f"Split of {options.node}; shares: resamples of the images, {ON_THESE_WEIGHTS}"
-    heads = ("edge", "groups", "score", "chosen in", "grouped alike in")
-    table = Table(*heads, title=title, title_justify="left")
     shares: dict[int, tuple[str, str]] = {}
     if options.replicates and isinstance(estimator, MaximumLikelihood):
         with Console(stderr=True).status(f"resampling the images {options.replicates} times"):
@@ -173,19 +180,20 @@ def _split(options: argparse.Namespace) -> int:
     else:
         evidence = kept.evidence(k=k, estimator=estimator)
         split = split_by(evidence, similarity=similarity, grouping=settings.grouping)
+    rows = []
     for candidate in split.candidates:
         groups = _groups(candidate)
         name = node.space.edge_name(candidate.edge)
         label = f"{name} (chosen)" if candidate.edge == split.edge else name
         row = shares.get(candidate.edge, ("", ""))
-        table.add_row(label, groups, candidate.grouping.score_text, *row)
-    console = Console()
-    console.print(table)
+        rows.append((label, groups, candidate.grouping.score_text, *row))
+    heads = ["edge", "groups", "score", "chosen in", "grouped alike in"]
+    print_frame(pd.DataFrame(rows, columns=heads), title)
     trained = node.split
     if trained is not None:
         same = trained.edge == split.edge and set(trained.chosen.groups) == set(split.chosen.groups)
-        console.print(f"The run split edge {node.space.edge_name(trained.edge)}", end=" ")
-        console.print("into the same groups." if same else f"otherwise: {_groups(trained.chosen)}")
+        how = "into the same groups." if same else f"otherwise: {_groups(trained.chosen)}"
+        say(f"The run split edge {node.space.edge_name(trained.edge)} {how}")
     return 0
 
 

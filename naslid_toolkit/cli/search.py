@@ -18,9 +18,11 @@ from typing import Any, Final, get_args
 
 import torch
 
+from naslid_toolkit.cli.numbers import WORKERS, of_setting, whole
 from naslid_toolkit.cli.results import print_summary, say
 from naslid_toolkit.datasets import ImageTask
 from naslid_toolkit.errors import ConfigError, NaslidError, SearchCancelledError
+from naslid_toolkit.image_tables import find_files
 from naslid_toolkit.partition.split import MODES
 from naslid_toolkit.progress import ProgressDisplay
 from naslid_toolkit.report import write_report
@@ -54,19 +56,24 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--space", choices=["nasbench201"], help="the search space")
     add("--criterion", choices=get_args(CriterionName), help="what a split rests on")
     add("--mode", choices=MODES, help="variant of the method")
-    add("--levels", type=int, metavar="N", help="splits on the way to a leaf")
-    add("--seed", type=int, metavar="N", help="seed of everything random (default: 0)")
+    add("--levels", type=of_setting("levels"), metavar="N", help="splits on the way to a leaf")
+    add(
+        "--seed",
+        type=of_setting("seed"),
+        metavar="N",
+        help="seed of everything random (default: 0)",
+    )
     add("--device", default="auto", metavar="DEVICE", help="auto (default), cpu or cuda")
     add(
         "--workers",
-        type=int,
+        type=whole(1, WORKERS),
         default=1,
         metavar="N",
         help="processes to train, measure and score in (default: 1, this one)",
     )
     add(
         "--threads",
-        type=int,
+        type=whole(0, WORKERS),
         default=0,
         metavar="N",
         help="threads of a new run, with which every process of it computes, since they decide the "
@@ -107,6 +114,13 @@ def add_setting_options(parser: argparse.ArgumentParser) -> None:
         metavar="KEY=VALUE",
         help="any other setting, for instance training.learning_rate=0.05",
     )
+
+
+def files_read(options: argparse.Namespace, config: RunConfig) -> list[str]:
+    """Return the files that composed settings are read from, or name."""
+    images = [config.data, config.images.test_data]
+    found = [str(path) for data in images if data and data != DIGITS for path in find_files(data)]
+    return [name for name in (options.config, config.truth, *found) if name]
 
 
 def _search(options: argparse.Namespace) -> int:
@@ -156,10 +170,6 @@ def _search(options: argparse.Namespace) -> int:
 def _check(options: argparse.Namespace) -> None:
     if options.resume and not options.out:
         raise ConfigError("--resume needs --out, the folder of the run to continue")
-    if options.workers < 1:
-        raise ConfigError(f"--workers must be at least 1, got {options.workers}")
-    if options.threads < 0:
-        raise ConfigError(f"--threads must not be negative, got {options.threads}")
     if options.threads and options.resume:
         raise ConfigError("--threads is for a new run; one that is resumed has its own")
 

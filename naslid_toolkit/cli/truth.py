@@ -6,6 +6,8 @@ from typing import Final
 
 import pandas as pd
 
+from naslid_toolkit.cli.numbers import SEEDS, WORKERS, whole
+from naslid_toolkit.cli.outputs import check_outputs
 from naslid_toolkit.cli.results import add_name_options, chosen_rows, print_frame, say
 from naslid_toolkit.cli.search import worker_processes
 from naslid_toolkit.errors import ConfigError, nearest_name
@@ -21,6 +23,7 @@ from naslid_toolkit.evaluation.unpickling import TrainingsError
 from naslid_toolkit.progress import ProgressDisplay
 
 _ZIP: Final = b"PK"  # an archive of torch
+_SHARDS: Final = 100_000
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -46,10 +49,18 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def _build_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--out", default="nb201_digits.parquet", metavar="FILE", help="the table to write")
-    add("--seeds", type=int, default=3, metavar="N", help="trainings of each cell (default: 3)")
-    add("--shards", type=int, default=1, metavar="N", help="parts the work is divided into")
-    add("--shard", type=int, default=0, metavar="I", help="the part to do, from 0")
-    add("--workers", type=int, default=2, metavar="N", help="processes (default: 2)")
+    add(
+        "--seeds",
+        type=whole(1, SEEDS),
+        default=3,
+        metavar="N",
+        help="trainings of each cell (default: 3)",
+    )
+    shards = whole(1, _SHARDS)
+    add("--shards", type=shards, default=1, metavar="N", help="parts the work is divided into")
+    shard = whole(0, _SHARDS - 1)
+    add("--shard", type=shard, default=0, metavar="I", help="the part to do, from 0")
+    add("--workers", type=whole(1, WORKERS), default=2, metavar="N", help="processes (default: 2)")
     add("-q", "--quiet", action="store_true", help="no progress")
     parser.set_defaults(run=_build)
 
@@ -91,8 +102,9 @@ def _agree_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _build(options: argparse.Namespace) -> int:
-    if min(options.seeds, options.workers, options.shards) < 1:
-        raise ConfigError("--seeds, --workers and --shards must be at least 1")
+    if options.shard >= options.shards:
+        raise ConfigError(f"--shard must be below --shards {options.shards}, got {options.shard}")
+    check_outputs(options.out)
     with (
         ProgressDisplay(quiet=options.quiet) as show,
         worker_processes(options.workers) as executor,
@@ -115,6 +127,7 @@ def _build(options: argparse.Namespace) -> int:
 def _import(options: argparse.Namespace) -> int:
     source = Path(options.source)
     target = Path(options.out) if options.out else Path(source.name).with_suffix(".parquet")
+    check_outputs(target, inputs=[source])
     reading = None if _is_packed_benchmark(source) else _convert(source, target, options)
     if reading is not None:
         say(f"{reading.architectures:,} architectures in {target}")

@@ -9,6 +9,7 @@ from typing import Final
 
 import tomli_w
 
+from naslid_toolkit.cli.numbers import whole
 from naslid_toolkit.cli.results import say
 from naslid_toolkit.errors import ConfigError
 from naslid_toolkit.packing import pack_images
@@ -43,7 +44,8 @@ def add_lab_options(parser: argparse.ArgumentParser) -> None:
         help="a folder of 'naslid new'; made if it does not exist (default: naslid)",
     )
     add("--no-browser", action="store_true", help="only print the address")
-    add("--port", type=int, metavar="N", help="port of the server (default: a free one)")
+    port = whole(1, 65_535)
+    add("--port", type=port, metavar="N", help="port of the server (default: a free one)")
     add("--ip", metavar="ADDRESS", help="address to listen on (default: this machine only)")
     add(
         "--jupyter",
@@ -64,7 +66,7 @@ def add_pack_options(parser: argparse.ArgumentParser) -> None:
         help="holds one folder of images for each class, or train, val and test that do",
     )
     add("out", metavar="FILE.parquet", help="file to write; use it as --data")
-    add("--size", type=int, metavar="N", help="scale every image to N x N pixels")
+    add("--size", type=whole(4, 4096), metavar="N", help="scale every image to N x N pixels")
     parser.set_defaults(run=_pack)
 
 

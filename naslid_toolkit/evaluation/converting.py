@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from naslid_toolkit.evaluation.keyed import KeyedTable, Reading, read_table
-from naslid_toolkit.runtime import replacing
+from naslid_toolkit.runtime import check_output, replacing
 
 _KEY: Final = "architecture"
 
@@ -43,7 +43,10 @@ def convert_table(
     DataError
         As :func:`~naslid_toolkit.evaluation.keyed.read_table`. The target is then left as it
         was.
+    ConfigError
+        If the target is the source.
     """
+    check_output(Path(target), [Path(source)])
     table = read_table(source, key=key, notation=notation, every_kind=True)
     frame, left_out = _frame(table)
     title = table.key.partition(", ")[2]

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from naslid_toolkit.errors import DataError, SpaceError
 from naslid_toolkit.evaluation.unpickling import OnArchitecture, Trial, read_records
-from naslid_toolkit.runtime import OnEvent, WorkDone, ignore_event, replacing
+from naslid_toolkit.runtime import OnEvent, WorkDone, check_output, ignore_event, replacing
 from naslid_toolkit.space.nasbench201 import parse_architecture
 
 _ROWS_AT_ONCE: Final = 50_000
@@ -82,6 +82,8 @@ def import_benchmark(
     DataError
         If the source is missing, truncated, of another kind, or names anything but data. The
         target is then left as it was.
+    ConfigError
+        If the target is the source or lies in it.
 
     References
     ----------
@@ -91,6 +93,7 @@ def import_benchmark(
     source, target = Path(source), Path(target)
     if not source.exists():
         raise DataError(f"no file or folder {source}; {_EXPECTED}")
+    check_output(target, [source])
     metadata = {"source": source.name, "table": "one row for each training"}
     with replacing(target) as temporary:
         with pq.ParquetWriter(

@@ -26,6 +26,7 @@ from naslid_toolkit.lid.inputs import Call, CallReader, Probe
 from naslid_toolkit.lid.likelihood import LIDEstimator
 from naslid_toolkit.lid.profile import LayerDistances, LIDProfile
 from naslid_toolkit.lid.unchanged import unchanged_state
+from naslid_toolkit.plain_text import visible
 
 Rows = Callable[[str, object, int], Tensor]  # of a run's output for so many images
 Reduce = Callable[[str, Tensor], Distances]
@@ -244,7 +245,7 @@ def _measure(
                 measured.append(_joined(passes, reduce))
     found = _collect(network, chosen, measured)
     for text in (*said, *_not_measured(found)):
-        warnings.warn(text, NaslidWarning, stacklevel=3)
+        warnings.warn(visible(text), NaslidWarning, stacklevel=3)
     return found
 
 

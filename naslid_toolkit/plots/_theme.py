@@ -1,6 +1,5 @@
 """Colours, line styles and sizes: one look for every figure."""
 
-import html
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -8,6 +7,7 @@ from typing import Final
 import pandas as pd
 import plotly.graph_objects as go
 
+from naslid_toolkit.plain_text import as_html
 from naslid_toolkit.space.architecture import NONE, SKIP
 from naslid_toolkit.space.nasbench201 import CONV1, CONV3, POOL
 
@@ -50,8 +50,8 @@ def style_of(name: str, position: int) -> Style:
 
 
 def plain(text: str) -> str:
-    """Return text so that plotly shows it as it is; plotly knows some HTML."""
-    return html.escape(text, quote=False)
+    """Return text so that plotly shows it as it is; plotly knows some HTML, links among it."""
+    return as_html(text, quote=False)
 
 
 def short(operation: str) -> str:
@@ -72,10 +72,10 @@ def interval_bars(low: pd.Series, middle: pd.Series, high: pd.Series) -> dict[st
 
 
 def finish(figure: go.Figure, *, title: str, height: int = 420) -> go.Figure:
-    """Give a figure its title, size and background; return it."""
+    """Give a figure its title, which is text, its size and background; return it."""
     figure.update_layout(
         template="plotly_white",
-        title={"text": title, "font": {"size": 16}, "x": 0.02, "xanchor": "left"},
+        title={"text": plain(title), "font": {"size": 16}, "x": 0.02, "xanchor": "left"},
         height=height,
         font={"size": 13, "color": INK},
         paper_bgcolor="white",

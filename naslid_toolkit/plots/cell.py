@@ -1,13 +1,13 @@
 """A cell as a drawing: nodes, and on every edge its operation."""
 
 import base64
-import html
 import math
 from collections.abc import Sequence
 from typing import Final
 
 import plotly.graph_objects as go
 
+from naslid_toolkit.plain_text import as_html
 from naslid_toolkit.plots._theme import INK, finish, plain, short, style_of
 from naslid_toolkit.space.architecture import NONE, Architecture, live_edges
 from naslid_toolkit.space.nasbench201 import EDGES, nasbench201
@@ -72,7 +72,7 @@ def _edge(number: int, operation: str, *, alive: bool) -> str:
     path, (x, y) = _curve(source, target)
     style = style_of(operation, number)
     dash = f'stroke-dasharray="{_DASHES[style.dash]}" ' if style.dash in _DASHES else ""
-    label = html.escape(short(operation))
+    label = as_html(short(operation))
     space = nasbench201()
     pale = 1 if alive else 0.4
     thin = 1.2 if operation == NONE else 2.4

@@ -13,6 +13,7 @@ from naslid_toolkit.plots._theme import (
     OTHER_STYLES,
     finish,
     interval_bars,
+    plain,
     short,
     style_of,
 )
@@ -43,13 +44,14 @@ def plot_evaluation(
     )
     labels = _labels(evaluation)
     for number, (method, part) in enumerate(evaluation.correlations.groupby("method", sort=False)):
+        name = plain(str(method))
         look = _look(number, baseline=bool(part["baseline"].iloc[0]))
         figure.add_scatter(
             x=[labels[top] for top in part["top"]],
             y=part["tau"],
             error_y=interval_bars(part["low"], part["tau"], part["high"]),
-            name=str(method),
-            legendgroup=str(method),
+            name=name,
+            legendgroup=name,
             hovertemplate="%{x}: τ = %{y:.3f}<extra>%{fullData.name}</extra>",
             **look,
             row=1,
@@ -59,8 +61,8 @@ def plot_evaluation(
         figure.add_scatter(
             x=[str(k) for k in chosen["k"]],
             y=chosen["regret"],
-            name=str(method),
-            legendgroup=str(method),
+            name=name,
+            legendgroup=name,
             showlegend=False,
             hovertemplate="best of %{x}: regret %{y:.4f}<extra>%{fullData.name}</extra>",
             **look,
@@ -103,7 +105,7 @@ def _add_ceilings(figure: go.Figure, ceilings: pd.DataFrame, labels: dict[float,
             x=[labels[top] for top in part["top"]],
             y=part["tau"],
             mode="lines",
-            name=f"ceiling: {name}",
+            name=plain(f"ceiling: {name}"),
             line={"color": INK, "width": 1, "dash": DASHES[number % len(DASHES)]},
             hovertemplate="%{x}: ceiling %{y:.3f}<extra>%{fullData.name}</extra>",
             row=1,
@@ -128,7 +130,7 @@ def plot_audit(audit: Audit, *, title: str = "What operations are worth") -> go.
         subplot_titles=["By number of edges", "By edge"],
     )
     for number, (operation, part) in enumerate(audit.counts.groupby("operation", sort=False)):
-        style = style_of(str(operation), number)
+        style, name = style_of(str(operation), number), plain(short(str(operation)))
         line = {"color": style.colour, "dash": style.dash, "width": 2}
         marker = {"symbol": style.marker, "size": 8, "color": style.colour}
         figure.add_scatter(
@@ -136,8 +138,8 @@ def plot_audit(audit: Audit, *, title: str = "What operations are worth") -> go.
             y=part["median"],
             error_y=interval_bars(part["lower"], part["median"], part["upper"]),
             mode="lines+markers",
-            name=short(str(operation)),
-            legendgroup=str(operation),
+            name=name,
+            legendgroup=name,
             line=line,
             marker=marker,
             hovertemplate="%{x} edges: median %{y:.4f}<extra>%{fullData.name}</extra>",
@@ -146,11 +148,11 @@ def plot_audit(audit: Audit, *, title: str = "What operations are worth") -> go.
         )
         effects = audit.edges[audit.edges["operation"] == operation]
         figure.add_scatter(
-            x=effects["edge"],
+            x=[plain(str(edge)) for edge in effects["edge"]],
             y=effects["effect"],
             mode="markers",
-            name=short(str(operation)),
-            legendgroup=str(operation),
+            name=name,
+            legendgroup=name,
             showlegend=False,
             marker=marker,
             hovertemplate="edge %{x}: %{y:+.4f}<extra>%{fullData.name}</extra>",

@@ -130,7 +130,7 @@ def _line(curve: LIDCurve, position: int, *, bars: bool, marked: bool) -> dict[s
     style = style_of(curve.style or curve.name, position)
     trace: dict[str, Any] = {
         "type": "scatter",
-        "x": list(curve.layers),
+        "x": [plain(layer) for layer in curve.layers],
         "y": [_or_none(value) for value in curve.lid],
         "customdata": [_facts(curve, i) for i in range(len(curve.layers))],
         "name": plain(short(curve.name)),
@@ -159,7 +159,7 @@ def _bands(numbered: Sequence[tuple[int, LIDCurve]]) -> list[dict[str, Any]]:
 def _corners(curve: LIDCurve) -> list[tuple[str | None, float | None]]:
     """Go along the upper ends of a curve's intervals and back along the lower."""
     rows = [
-        (layer, lid, NORMAL * error)
+        (plain(layer), lid, NORMAL * error)
         for layer, lid, error in zip(curve.layers, curve.lid, curve.error, strict=True)
         if math.isfinite(lid) and math.isfinite(error)
     ]

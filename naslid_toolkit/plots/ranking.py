@@ -126,7 +126,7 @@ def _add_points(figure: go.Figure, points: RankPoints, column: int) -> None:
             text=[plain(name) for name in points.architectures],
             mode="markers",
             marker=marker,
-            name=points.method,
+            name=plain(points.method),
             showlegend=False,
             hovertemplate="%{text}<br>score %{x:.3f}<br>reference %{y:.3f}<extra></extra>",
         ),

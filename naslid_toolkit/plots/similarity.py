@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from naslid_toolkit.partition.split import EdgeCandidate, Split
-from naslid_toolkit.plots._theme import SEQUENTIAL, finish, short
+from naslid_toolkit.plots._theme import SEQUENTIAL, finish, plain, short
 from naslid_toolkit.space.search_space import SearchSpace
 
 _CLOSE: Final = 0.97
@@ -69,7 +69,7 @@ def plot_similarity(
     figure = make_subplots(
         rows=rows,
         cols=columns,
-        subplot_titles=[cell.title for cell in cells],
+        subplot_titles=[plain(cell.title) for cell in cells],
         horizontal_spacing=0.12,
         vertical_spacing=0.28 / rows,
     )
@@ -96,9 +96,10 @@ def digits_of(values: Iterable[float]) -> int:
 
 
 def _heatmap(cell: SimilarityCells, digits: int) -> go.Heatmap:
+    labels = [plain(label) for label in cell.labels]
     return go.Heatmap(
-        x=cell.labels,
-        y=cell.labels,
+        x=labels,
+        y=labels,
         z=cell.values,
         texttemplate=f"%{{z:.{digits}f}}",
         textfont={"size": 11},

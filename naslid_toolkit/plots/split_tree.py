@@ -6,7 +6,7 @@ from typing import Final
 import plotly.graph_objects as go
 
 from naslid_toolkit.partition.tree import SplitTree
-from naslid_toolkit.plots._theme import INK, OTHER_STYLES, finish, short
+from naslid_toolkit.plots._theme import INK, OTHER_STYLES, finish, plain, short
 
 _LEAVES_ACROSS: Final = 8  # more leaves than this make the figure wider
 _LEAF_WIDTH: Final = 150  # pixels for each of them
@@ -16,7 +16,7 @@ _LEAF_WIDTH: Final = 150  # pixels for each of them
 class TreeNode:
     """A node with its place: leaves are one unit apart, levels go down by one.
 
-    ``branch`` says which operations lead here; ``label`` what happens at the node.
+    ``branch`` says which operations lead here; ``label`` what happens at the node, for plotly.
     """
 
     name: str
@@ -41,7 +41,7 @@ def _place(
     """Place a node over its children; return its x and the number of leaves so far."""
     size = f"{len(node.space):,} architectures"
     if node.split is None:
-        x, label = float(leaves), f"<b>{node.name}</b><br>{size}"
+        x, label = float(leaves), f"<b>{plain(node.name)}</b><br>{size}"
         leaves += 1
     else:
         places = []
@@ -52,7 +52,7 @@ def _place(
         chosen = node.split.chosen
         edge = node.space.edge_name(chosen.edge)
         hand = " by hand" if node.split.by_hand else ""
-        label = f"<b>{node.name}</b><br>{size}<br>split edge {edge}{hand}"
+        label = f"<b>{plain(node.name)}</b><br>{size}<br>split edge {edge}{hand}"
     short_branch = tuple(short(operation) for operation in branch)
     found.append(TreeNode(node.name, parent, x, node.level, label, short_branch, not node.children))
     return x, leaves
@@ -111,7 +111,7 @@ def _draw_branch(figure: go.Figure, above: TreeNode, node: TreeNode) -> None:
     figure.add_annotation(
         x=(above.x + node.x) / 2,
         y=-(above.level + node.level) / 2,
-        text="<br>".join(node.branch),
+        text="<br>".join(map(plain, node.branch)),
         showarrow=False,
         bgcolor="white",
         font={"size": 11},

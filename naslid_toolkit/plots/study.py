@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from naslid_toolkit.evaluation.verdicts import name_of_test
-from naslid_toolkit.plots._theme import BASELINE, INK, OTHER_STYLES, finish, interval_bars
+from naslid_toolkit.plots._theme import BASELINE, INK, OTHER_STYLES, finish, interval_bars, plain
 
 _PAPER_SHARE: Final = 0.14  # what is left after the paper's saving of up to 86 %
 _NAMES: Final = {"path": "single path", "all": "full supernet"}
@@ -50,7 +50,7 @@ def plot_study(
         symbols = ["circle" if arm == first else "circle-open" for arm in part["arm"]]
         figure.add_scatter(
             x=part["tau"],
-            y=part["arm"],
+            y=[plain(str(arm)) for arm in part["arm"]],
             error_x={**interval_bars(part["low"], part["tau"], part["high"]), "color": INK},
             mode="markers",
             marker={"size": 10, "color": colours, "symbol": symbols, "line": {"width": 2}},
@@ -70,7 +70,7 @@ def _test_text(row: Mapping[Hashable, Any]) -> str:
     if row["arm"] == row["first"]:
         return ""
     test = name_of_test(int(row["seeds"]))
-    told = f"{row['first']} minus it: {row['difference']:+.3f}"
+    told = f"{plain(str(row['first']))} minus it: {row['difference']:+.3f}"
     if row["seeds"] == 1:
         return f"{told} ({test})"
     interval = f"[{row['difference_low']:+.3f}, {row['difference_high']:+.3f}]"

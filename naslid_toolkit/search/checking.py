@@ -102,6 +102,19 @@ def repair_run(folder: str | Path) -> tuple[str, ...]:
     return tuple(sorted(names))
 
 
+def files_of_run(folder: str | Path) -> tuple[Path, ...]:
+    """Return the files that a run wrote; of one without a manifest all there are.
+
+    Raises
+    ------
+    DataError
+        If the folder is not a run's, or its manifest is damaged.
+    """
+    store = RunStore.open(folder)
+    names = _listed(store.files) if store.listed else _names(store.folder)
+    return tuple(store.folder / name for name in (*names, "manifest.jsonl"))
+
+
 def _listed(files: RunFiles) -> list[str]:
     """Return the files that the manifest says there are."""
     listing = files.listing()

@@ -142,11 +142,13 @@ def derive_run(source: str | Path, tree: SplitTree, out: str | Path) -> RunStore
     Raises
     ------
     ConfigError
-        If ``out`` is in use, or the tree has more levels than the settings.
+        If ``out`` is in use or lies in ``source``, or the tree has more levels than the settings.
     DataError
         If ``source`` is not the folder of a run.
     """
     old = RunStore.open(source)
+    if Path(out).resolve().is_relative_to(old.folder.resolve()):
+        raise ConfigError(f"{out} lies in the run it starts from; choose a folder outside of it")
     config = old.config
     deepest = max(node.level for node in tree.nodes())
     if deepest > config.levels:

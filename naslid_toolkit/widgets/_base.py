@@ -1,6 +1,5 @@
 """What all dashboards share: work in the background, errors under the widget, a clean end."""
 
-import html
 import logging
 import threading
 import time
@@ -12,6 +11,7 @@ import plotly.graph_objects as go
 from ipywidgets import HTML, Button, HBox, VBox, Widget
 
 from naslid_toolkit.errors import NaslidError
+from naslid_toolkit.plain_text import as_html, html_table
 from naslid_toolkit.widgets._views import NamesView
 
 Result = TypeVar("Result")
@@ -177,13 +177,13 @@ class Dashboard(VBox):
             if self.closed:
                 return
             self.errors.value = (
-                f"<div class='nl-error' role='alert' data-slot='{html.escape(slot)}'>"
-                f"{html.escape(chr(10).join(lines))}</div>"
+                f"<div class='nl-error' role='alert' data-slot='{as_html(slot)}'>"
+                f"{as_html(chr(10).join(lines))}</div>"
             )
 
     def clear(self, slot: str) -> None:
         """Take an error of this slot away, if it is the one that is shown."""
-        if f"data-slot='{html.escape(slot)}'" in self.errors.value:
+        if f"data-slot='{as_html(slot)}'" in self.errors.value:
             self.errors.value = ""
 
     # -- controls -------------------------------------------------------------------------
@@ -286,18 +286,17 @@ def pane(name: str) -> HTML:
 
 def say(place: HTML, text: str) -> None:
     """Show text as text, line by line; nothing in it is taken for HTML."""
-    place.value = "<br>".join(html.escape(line) for line in text.splitlines())
+    place.value = "<br>".join(as_html(line) for line in text.splitlines())
 
 
 def heading(text: str) -> HTML:
     """Return a heading."""
-    return HTML(f"<div class='nl-heading' role='heading' aria-level='3'>{html.escape(text)}</div>")
+    return HTML(f"<div class='nl-heading' role='heading' aria-level='3'>{as_html(text)}</div>")
 
 
 def table(frame: pd.DataFrame) -> str:
     """Return a table as HTML in which every text is text."""
-    shown: str = frame.to_html(index=False, border=0, classes="nl-table", escape=True)
-    return shown
+    return html_table(frame, classes="nl-table")
 
 
 def row(widgets: Sequence[Widget]) -> HBox:

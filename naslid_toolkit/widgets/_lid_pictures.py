@@ -58,18 +58,19 @@ def curve_figure(shown: Shown, *, bands: bool) -> dict[str, Any]:
 
 def matrix_figure(shown: Shown, similarity: str) -> dict[str, Any]:
     """Return how alike the curves are as a figure of plain data."""
-    names = [plain(short(curve.name)) for curve in shown.curves]
+    names = [short(curve.name) for curve in shown.curves]
+    places = [plain(name) for name in names]
     ticks = {
         "type": "category",
         "tickvals": list(range(len(names))),
-        "ticktext": [_brief(name) for name in names],
+        "ticktext": [plain(_brief(name)) for name in names],
         "showticklabels": len(names) <= _LABELLED,  # placing many takes longer than all the rest
     }
     values = shown.similarity.nan_to_num()
     heat = {
         "type": "heatmap",
-        "x": names,
-        "y": names,
+        "x": places,
+        "y": places,
         "z": [[round(value, 5) for value in line] for line in values.tolist()],
         "colorscale": SEQUENTIAL,
         "colorbar": {"title": {"text": f"{similarity}<br>similarity"}, "thickness": 12},

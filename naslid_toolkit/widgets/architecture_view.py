@@ -14,7 +14,7 @@ from naslid_toolkit.evaluation.benchmark import ReferenceTable
 from naslid_toolkit.evaluation.panel import BENCHMARK, accuracy_of
 from naslid_toolkit.lid.estimators import ESTIMATORS
 from naslid_toolkit.lid.profile import LIDProfile
-from naslid_toolkit.plots._theme import plain, short
+from naslid_toolkit.plots._theme import short
 from naslid_toolkit.plots.cell import cell_svg, plot_cells
 from naslid_toolkit.plots.lid_curves import LAYER_TITLE, LID_TITLE, lid_curves, lid_traces
 from naslid_toolkit.search.opened import OpenRun
@@ -241,7 +241,7 @@ class ArchitectureView(Dashboard):
         """Return the cell as a plain figure, what is known in its caption."""
         known = self._know(self.architecture, measured=False)
         caption = "; ".join(f"{name} {value}" for name, value in known.facts[:3])
-        return plot_cells([self.architecture], [caption], title=plain(known.name))
+        return plot_cells([self.architecture], [caption], title=known.name)
 
 
 def _given(architecture: str | Architecture | None, run: OpenRun | None) -> Architecture:

@@ -1,6 +1,5 @@
 """A search that is started, watched, paused, cancelled, or replayed."""
 
-import html
 import threading
 import time
 from collections.abc import Sequence
@@ -12,6 +11,7 @@ import plotly.graph_objects as go
 from ipywidgets import HTML, FloatProgress, IntSlider, Play
 
 from naslid_toolkit.errors import ConfigError, WorkerError
+from naslid_toolkit.plain_text import as_html
 from naslid_toolkit.plots._theme import finish
 from naslid_toolkit.plots.cell import cell_svg
 from naslid_toolkit.plots.progress import progress_figure
@@ -276,7 +276,7 @@ class SearchMonitor(Dashboard):
         if run.result is None:
             return ""
         shown = "" if run.reference is None else table(summary_table(run.result, run.reference))
-        return f"{shown}<p>{html.escape(pick_line(run.result, run.reference))}</p>"
+        return f"{shown}<p>{as_html(pick_line(run.result, run.reference))}</p>"
 
     def _show_summary(self, text: str) -> None:
         self.summary.value = text

@@ -16,8 +16,8 @@ _MOST_WEIGHT: Final = 1_000_000
 class _Number:
     """Reads text as a number from ``low`` to ``high``; argparse names the option in its error."""
 
-    low: float
-    high: float
+    low: int | float
+    high: int | float
     kind: type[int] | type[float]
 
     def __call__(self, text: str) -> int | float:
@@ -57,7 +57,7 @@ def of_setting(name: str) -> _Number:
     return whole(int(low), int(high))
 
 
-def real(low: float, high: float) -> _Number:
+def real(low: int | float, high: int | float) -> _Number:
     """Return an argparse type of finite numbers from ``low`` to ``high``.
 
     Examples

@@ -1,6 +1,7 @@
 """The parser of all commands, and what happens when one fails."""
 
 import argparse
+import io
 import os
 import re
 import sys
@@ -63,6 +64,8 @@ def run_command(arguments: Sequence[str] | None = None) -> int:
     0: done. 1: a folder that was checked is damaged. 2: wrong input, explained on standard
     error. 130: stopped by Ctrl-C, everything stored.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):  # what its encoding lacks is written out
+        sys.stdout.reconfigure(errors="backslashreplace")
     parser = build_parser()
     options, extra = parser.parse_known_args(arguments)
     if extra:

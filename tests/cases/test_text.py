@@ -1,8 +1,10 @@
 """A hostile name goes through every output: terminal, page, figure, spreadsheet."""
 
+import io
 import json
 import math
 import re
+import sys
 import warnings
 from dataclasses import replace
 
@@ -268,6 +270,15 @@ def test_a_name_is_printed_and_not_obeyed(hostile_table, arguments, status, caps
     assert "\u202e" not in said.out + said.err
     assert r"\x1b" in said.out + said.err
     assert "[/x]" in said.out + said.err
+
+
+def test_a_terminal_without_arrows_gets_them_written_out(hostile_table, monkeypatch):
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), encoding="ascii"))
+
+    assert main(["truth", "audit", "truth.csv"]) == 0
+
+    sys.stdout.flush()
+    assert rb"0\u21921" in sys.stdout.buffer.getvalue()
 
 
 def test_an_unknown_option_is_printed_and_not_obeyed(capsys):

@@ -1,6 +1,7 @@
 """Every number of the command line has a range, and no output replaces its own input."""
 
 import argparse
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -15,6 +16,7 @@ from naslid_toolkit.evaluation.benchmark import digits_truth_path, load_referenc
 from naslid_toolkit.evaluation.converting import convert_table
 from naslid_toolkit.evaluation.importing import import_benchmark
 from naslid_toolkit.packing import pack_images
+from naslid_toolkit.shipped import example_run
 
 NUMBER = type(whole(0, 1))
 
@@ -162,6 +164,26 @@ def test_an_output_in_the_wrong_place_is_refused_before_any_work(
 
 def contents(folder):
     return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("name", ["config.toml", "scores.parquet"])
+def test_a_file_of_the_run_that_is_judged_is_not_replaced(folder, name, capsys):
+    shutil.copytree(example_run(), folder / "run")
+    before = contents(folder)
+
+    assert main(["evaluate", "run", "--truth", "truth.csv", "--csv", f"run/{name}"]) == 2
+
+    assert f"{name} is what is read" in capsys.readouterr().err
+    assert contents(folder) == before
+
+
+def test_a_run_is_not_derived_into_itself(folder, capsys):
+    shutil.copytree(example_run(), folder / "run")
+    groups = ["none,skip_connect", "nor_conv_1x1,nor_conv_3x3,avg_pool_3x3"]
+
+    assert main(["override", "run", "--groups", *groups, "--out", "run/new"]) == 2
+
+    assert "run/new lies in the run it starts from" in capsys.readouterr().err
 
 
 def test_functions_refuse_their_own_input_as_well(folder):

@@ -16,6 +16,7 @@ from naslid_toolkit.cli.results import print_frame
 from naslid_toolkit.evaluation.benchmark import digits_truth_path, load_reference
 from naslid_toolkit.evaluation.panel import accuracy_of
 from naslid_toolkit.search.result import load_run
+from naslid_toolkit.search.storage import RunStore
 
 FAST = ["--preset", "tiny", "--set", "sample=6", "--set", "evolution.evaluations=4"]
 FAST += ["--set", "evolution.population=2", "--set", "training.batch_size=450"]
@@ -172,12 +173,15 @@ def test_text_from_files_is_never_run_as_html(searched, tmp_path):
     folder, _, _ = searched
     copy = tmp_path / "run"
     shutil.copytree(folder, copy)
+    files = RunStore.open(copy).files  # whoever writes a run writes its hashes too
     environment = json.loads((copy / "environment.json").read_text())
     environment["task"] = "<script>alert(1)</script>"
-    (copy / "environment.json").write_text(json.dumps(environment))
+    with files.writing("environment.json") as temporary:
+        temporary.write_text(json.dumps(environment))
     scores = pd.read_parquet(copy / "scores.parquet")
     scores["<img src=x onerror=alert(2)>"] = scores["few_shot"]
-    scores.to_parquet(copy / "scores.parquet")
+    with files.writing("scores.parquet") as temporary:
+        scores.to_parquet(temporary)
 
     assert main(["report", str(copy)]) == 0
 

@@ -258,12 +258,15 @@ def test_all_in_tabs_and_nothing_stays(journey, folder):
     assert journey.say(threads).strip() == "[]"
 
 
+LINK = '<a href="https://x">k</a><b>bold</b>'
+
+
 def test_text_of_others_is_text(journey, folder):
     page = journey.page
     page.on("dialog", lambda dialog: pytest.fail(f"a script ran: {dialog.message}"))
     journey.open(
         "import naslid_toolkit as nl\nfrom naslid_toolkit.widgets import LIDExplorer, RankingExplorer\n"
-        f"hostile = {HOSTILE!r}",
+        f"hostile = {HOSTILE + LINK!r}",
         "from naslid_toolkit.search.opened import OpenRun\n"
         f"run = OpenRun({str(folder)!r})\n"
         "measured = run.measure(nl.Architecture(('skip_connect',) * 6))\n"
@@ -280,7 +283,8 @@ def test_text_of_others_is_text(journey, folder):
         "<img src=x onerror=alert(1)>"
     )
     expect(page.locator(".nl-ranking")).to_contain_text("<script>")
-    assert page.locator(".nl-dashboard img, .nl-dashboard script").count() == 0
+    expect(page.locator(".nl-lid .legendtext").first).to_contain_text(LINK)
+    assert page.locator(".nl-dashboard :is(img, script, a, b)").count() == 0
 
 
 def test_the_notebook_of_the_shipped_run(journey):

@@ -32,7 +32,7 @@ from naslid_toolkit.search.config import RunConfig, load_task
 from naslid_toolkit.search.creating import create_store
 from naslid_toolkit.search.evolution import evolve
 from naslid_toolkit.search.memory import RememberedScore
-from naslid_toolkit.search.result import FewShotRun, read_run
+from naslid_toolkit.search.result import FewShotRun, read_history, read_run
 from naslid_toolkit.search.reuse import FEW_SHOT, SINGLE, Chain, Donors
 from naslid_toolkit.search.steps import (
     Place,
@@ -329,7 +329,7 @@ class _Search:
     def evolve(self, score: Score) -> None:
         """Search the whole space with the leaves' scores, unless that is done."""
         steps = self.steps
-        if steps.store.load_frame("history.parquet") is not None:
+        if read_history(steps.store) is not None:
             return
         history = evolve(
             steps.config.search_space(),

@@ -205,7 +205,7 @@ def test_a_tree_is_what_its_splits_make(folder, tmp_path):
     for wrong, match in (
         ({**data, "children": []}, "are not those of its split"),
         ({**data, "format": 99}, "tree.json has format 99"),
-        ({**data, "name": "../x", "split": None, "children": []}, "has a root called"),
+        ({**data, "name": "../x", "split": None, "children": []}, "has the root '../x'"),
     ):
         (old / "tree.json").write_text(json.dumps(wrong))
 

@@ -22,8 +22,7 @@ from naslid_toolkit.plots.ranking import plot_history, plot_ranking
 from naslid_toolkit.plots.similarity import plot_similarity
 from naslid_toolkit.plots.split_tree import plot_split_tree
 from naslid_toolkit.runtime import replacing
-from naslid_toolkit.search.config import load_truth
-from naslid_toolkit.search.result import FewShotRun, load_run
+from naslid_toolkit.search.result import FewShotRun, load_run, read_truth
 from naslid_toolkit.search.reuse import FEW_SHOT, SINGLE
 from naslid_toolkit.search.storage import RunStore
 from naslid_toolkit.tables import panel_lines, panel_table
@@ -149,7 +148,7 @@ def write_report(folder: str | Path, *, reference: ReferenceTable | None = None)
     """
     store = RunStore.open(folder)
     run = load_run(folder)
-    reference = reference if reference is not None else load_truth(run.config)
+    reference = reference if reference is not None else read_truth(store)
     path = store.folder / "report.html"
     with replacing(path) as temporary:
         temporary.write_text(_page(run, store, reference), encoding="utf-8")

@@ -33,8 +33,8 @@ from naslid_toolkit.evaluation.panel import BENCHMARK, PICKS, Evaluation, evalua
 from naslid_toolkit.evaluation.priors import combine
 from naslid_toolkit.report import pick_line, write_panel
 from naslid_toolkit.search.checking import files_of_run
-from naslid_toolkit.search.config import load_truth
-from naslid_toolkit.search.result import FewShotRun, load_run
+from naslid_toolkit.search.result import FewShotRun, load_run, read_truth
+from naslid_toolkit.search.storage import RunStore
 from naslid_toolkit.tables import panel_lines, panel_table
 
 
@@ -148,7 +148,7 @@ def _truth(options: argparse.Namespace, run: FewShotRun | None) -> ReferenceTabl
     own = {"key": key_of(options.truth, options.key)} if options.truth else {}
     truth = chosen_truth(argparse.Namespace(**{**vars(options), **own}))
     if truth is None and run is not None:
-        truth = load_truth(run.config)
+        truth = read_truth(RunStore.open(options.scores))
         if truth is None:
             raise ConfigError("the run has no reference accuracies; name a table with --truth")
     return truth if truth is not None else load_reference(digits_truth_path())

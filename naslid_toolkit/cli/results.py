@@ -24,8 +24,7 @@ from naslid_toolkit.partition.split import EdgeCandidate, split_by
 from naslid_toolkit.partition.stability import split_stability
 from naslid_toolkit.plain_text import visible
 from naslid_toolkit.report import summary_lines, summary_table, write_report
-from naslid_toolkit.search.config import load_truth
-from naslid_toolkit.search.result import FewShotRun, load_neighbours, load_run
+from naslid_toolkit.search.result import FewShotRun, load_neighbours
 from naslid_toolkit.search.storage import RunStore
 
 _ENDLESS = 10_000  # columns of text: as many as a table wants
@@ -149,8 +148,7 @@ def print_summary(run: FewShotRun, truth: ReferenceTable | None) -> None:
 
 
 def _report(options: argparse.Namespace) -> int:
-    truth = chosen_truth(options) or load_truth(load_run(options.folder).config)
-    say(f"Report: {write_report(options.folder, reference=truth)}")
+    say(f"Report: {write_report(options.folder, reference=chosen_truth(options))}")
     return 0
 
 

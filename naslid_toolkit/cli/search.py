@@ -42,6 +42,8 @@ from naslid_toolkit.search.config import (
 from naslid_toolkit.search.control import RunControl
 from naslid_toolkit.search.few_shot import few_shot_search
 from naslid_toolkit.search.launch import free_folder
+from naslid_toolkit.search.result import read_truth
+from naslid_toolkit.search.steps import read_images
 from naslid_toolkit.search.storage import RunStore
 
 _LOOK_EVERY: Final = 0.5  # seconds
@@ -127,10 +129,11 @@ def _search(options: argparse.Namespace) -> int:
     _check(options)
     config = _search_config(options)
     out = Path(options.out) if options.out else free_folder(Path("runs"), "search-{:03d}")
-    task = load_task(config)
+    store = RunStore.open(out) if options.resume else None
+    task = load_task(config) if store is None else read_images(store)
     for note in task.notes:
         say(note)
-    truth = load_truth(config)
+    truth = load_truth(config) if store is None else read_truth(store)
     if options.threads:
         torch.set_num_threads(options.threads)
     with (
@@ -218,7 +221,12 @@ def composed_config(options: argparse.Namespace, base: Mapping[str, Any]) -> Run
         base = merged(base, mode_settings(options.mode))
     for text in options.set:
         base = merged(base, _setting(text))
-    return RunConfig.from_dict(_resolved(base))
+    try:
+        return RunConfig.from_dict(_resolved(base))
+    except ConfigError as error:
+        if options.config:
+            error.add_note(f"with the settings of {options.config}")
+        raise
 
 
 def _given(options: argparse.Namespace, names: Iterable[str]) -> dict[str, Any]:

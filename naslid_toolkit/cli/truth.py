@@ -194,7 +194,8 @@ def _agree(options: argparse.Namespace) -> int:
     where = chosen_rows(options.where)
     frame = read_columns(path, where=where, key=options.key, notation=options.notation)
     known = [str(name) for name in frame]
-    columns = options.columns or [n for n in known if kind_of(n) in {"accuracy", "score"}]
+    found = options.columns or [n for n in known if kind_of(n) in {"accuracy", "score"}]
+    columns = list(dict.fromkeys(found))
     for name in columns:
         if name not in known:
             raise ConfigError(f"no column {name!r} in {path}; {nearest_name(name, known)}")

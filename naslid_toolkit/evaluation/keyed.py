@@ -8,7 +8,7 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
-from naslid_toolkit.errors import DataError, nearest_name
+from naslid_toolkit.errors import DataError, SpaceError, nearest_name
 from naslid_toolkit.evaluation.columns import (
     SMALLER_IS_BETTER,
     Numbers,
@@ -221,7 +221,12 @@ def read_table(
     """
     path = Path(path)
     ask = _Ask(key, notation, known, reference, every_kind)
-    return _keyed(path, read_raw(path), ask, where or {})
+    raw = read_raw(path)
+    try:
+        return _keyed(path, raw, ask, where or {})
+    except SpaceError as error:  # of a name, which knows no file
+        error.add_note(f"while reading {path}")
+        raise
 
 
 @dataclass(frozen=True, slots=True)

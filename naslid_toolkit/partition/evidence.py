@@ -1,6 +1,6 @@
 """What was measured of the operations of one edge: the evidence on which a split rests."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,8 +9,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from naslid_toolkit.errors import ConfigError, DataError
+from naslid_toolkit.errors import ConfigError, DataError, SpaceError
 from naslid_toolkit.partition.similarity import correlation_similarity, log_similarity
+from naslid_toolkit.space.search_space import SearchSpace
 
 COORDINATE = "coordinate"  # how entries are called of vectors that are known by their products
 BY_ENTRY = (log_similarity, correlation_similarity)  # other coordinates would give other values
@@ -42,6 +43,16 @@ class EdgeEvidence:
     contexts: tuple[str, ...]
     vectors: Float[Tensor, "contexts operations entries"]
     undefined: Int[Tensor, "contexts operations entries"]
+
+    def check(self, space: SearchSpace) -> None:
+        """Check that it is about an edge of a space.
+
+        Raises
+        ------
+        SpaceError
+            If there is no such edge, or it does not allow the operations.
+        """
+        check_operations(space, self.edge, self.operations)
 
     def mean_similarity(
         self, similarity: Callable[[Tensor], Tensor]
@@ -80,12 +91,15 @@ class EdgeEvidence:
         Raises
         ------
         DataError
-            If rows are missing.
+            If rows are missing, or in another order.
         """
-        names = [tuple(frame[c].unique()) for c in ("context", "operation", "layer")]
+        keys = ["context", "operation", "layer"]
+        names = [tuple(frame[key].unique()) for key in keys]
         shape = tuple(len(values) for values in names)
         if len(frame) != np.prod(shape):
             raise DataError(f"evidence of {len(frame)} rows, expected {shape} of them")
+        if not pd.MultiIndex.from_frame(frame[keys]).equals(pd.MultiIndex.from_product(names)):
+            raise DataError("rows of the evidence are not in order of context, operation and layer")
         return cls(
             edge=int(frame["edge"].iloc[0]),
             operations=names[1],
@@ -94,3 +108,16 @@ class EdgeEvidence:
             vectors=torch.from_numpy(frame["lid"].to_numpy(copy=True)).reshape(shape),
             undefined=torch.from_numpy(frame["undefined"].to_numpy(copy=True)).reshape(shape),
         )
+
+
+def check_operations(space: SearchSpace, edge: int, operations: Sequence[str]) -> None:
+    """Check that an edge of a space allows operations, each named once.
+
+    Raises
+    ------
+    SpaceError
+        If not.
+    """
+    name = space.edge_name(edge)
+    if len(set(operations)) < len(operations) or not set(operations) <= set(space.allowed[edge]):
+        raise SpaceError(f"edge {name} does not allow the operations {list(operations)}")

@@ -174,6 +174,23 @@ class EdgeCandidate:
     similarity: Float[Tensor, "operations operations"]
     grouping: Grouping
 
+    def check(self, space: SearchSpace) -> None:
+        """Check that it is about an edge of a space and all its operations.
+
+        Raises
+        ------
+        SpaceError
+            If not.
+        """
+        name = space.edge_name(self.edge)
+        count = len(space.allowed[self.edge])
+        if self.operations != space.allowed[self.edge]:
+            raise SpaceError(f"edge {name} has other operations than {list(self.operations)}")
+        if self.similarity.shape != (count, count):
+            raise SpaceError(f"edge {name} has similarities of {tuple(self.similarity.shape)}")
+        if sorted(place for group in self.grouping.groups for place in group) != [*range(count)]:
+            raise SpaceError(f"the groups of edge {name} are no partition of its operations")
+
     @property
     def groups(self) -> tuple[tuple[str, ...], ...]:
         """Names of the operations in each group."""
@@ -202,6 +219,20 @@ class Split:
         """The edge and its groups in any order: what two splits have in common if they agree."""
         return self.edge, frozenset(self.chosen.groups)
 
+    def check(self, space: SearchSpace) -> None:
+        """Check that it can be a split of a space.
+
+        Raises
+        ------
+        SpaceError
+            If there is no candidate of the chosen edge, or one does not fit its edge.
+        """
+        edges = [candidate.edge for candidate in self.candidates]
+        if edges != sorted(set(edges)) or self.edge not in edges:
+            raise SpaceError(f"edge {self.edge} cannot be chosen among the edges {edges}")
+        for candidate in self.candidates:
+            candidate.check(space)
+
     def to_dict(self) -> dict[str, Any]:
         """Return the split as JSON-able data."""
         return {
@@ -221,20 +252,46 @@ class Split:
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> "Split":
-        """Return the split that :meth:`to_dict` wrote."""
+        """Return the split that :meth:`to_dict` wrote.
+
+        Raises
+        ------
+        SpaceError
+            If an edge is no whole number, or a score or similarity no number.
+        """
         candidates = []
         for item in data["candidates"]:
-            rows = [[math.nan if v is None else v for v in row] for row in item["similarity"]]
-            score = -math.inf if item["score"] is None else item["score"]
+            rows = [[_number(v, math.nan) for v in row] for row in item["similarity"]]
+            score = _number(item["score"], -math.inf)
             candidates.append(
                 EdgeCandidate(
-                    edge=item["edge"],
+                    edge=_whole(item["edge"]),
                     operations=tuple(item["operations"]),
                     similarity=torch.tensor(rows, dtype=torch.float64),
-                    grouping=Grouping(tuple(tuple(group) for group in item["groups"]), score),
+                    grouping=Grouping(
+                        tuple(tuple(map(_whole, group)) for group in item["groups"]), score
+                    ),
                 )
             )
-        return cls(data["edge"], tuple(candidates), bool(data.get("by_hand", False)))
+        by_hand = data.get("by_hand", False)
+        if not isinstance(by_hand, bool):
+            raise SpaceError(f"by_hand must be true or false, got {by_hand!r}")
+        return cls(_whole(data["edge"]), tuple(candidates), by_hand)
+
+
+def _whole(value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise SpaceError(f"expected a whole number, got {value!r}")
+    return value
+
+
+def _number(value: object, nothing: float) -> float:
+    """Return a stored number; JSON has null for what is not finite."""
+    if value is None:
+        return nothing
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        raise SpaceError(f"expected a number, got {value!r}")
+    return float(value)
 
 
 def _or_none(value: float) -> float | None:

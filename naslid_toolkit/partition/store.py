@@ -19,7 +19,8 @@ from naslid_toolkit.lid.likelihood import (
     log_ratio_sums,
 )
 from naslid_toolkit.lid.profile import LayerDistances
-from naslid_toolkit.partition.evidence import EdgeEvidence
+from naslid_toolkit.partition.evidence import EdgeEvidence, check_operations
+from naslid_toolkit.space.search_space import SearchSpace
 
 _READY: Final = 64  # numbers of neighbours for which the sums are kept ready
 _AT_ONCE: Final = 256  # layers prepared at a time
@@ -46,6 +47,16 @@ class MeasuredEdge:
     operations: tuple[str, ...]
     contexts: tuple[str, ...]
     networks: tuple[tuple[int, ...], ...]
+
+    def check(self, space: SearchSpace) -> None:
+        """Check that it is about an edge of a space.
+
+        Raises
+        ------
+        SpaceError
+            If there is no such edge, or it does not allow the operations.
+        """
+        check_operations(space, self.edge, self.operations)
 
     def evidence(
         self,
@@ -223,12 +234,25 @@ class NeighbourStore:
             )
             for edge in data["edges"]
         )
-        store = cls(tuple(data["layers"]), edges, distances)
-        networks, _, layers = distances.exponent.shape
-        last = max((place for e in edges for row in e.networks for place in row), default=-1)
-        if layers != len(store.layers) or last >= networks:
-            raise DataError(f"distances of {networks} networks and {layers} layers do not fit")
+        store = cls(tuple(map(str, data["layers"])), edges, distances)
+        store._check()
         return store
+
+    def _check(self) -> None:
+        shape = self.distances.exponent.shape
+        pairs, points = self.distances.pairs.shape, self.distances.points
+        rest = (getattr(self.distances, f.name).shape for f in fields(Distances)[1:])
+        whole = (*shape, points * (points - 1) // 2)
+        if len(shape) != 3 or pairs != whole or any(other != shape for other in rest):
+            raise DataError(f"distances of the shape {tuple(pairs)} do not fit {tuple(shape)}")
+        networks, _, layers = shape
+        places = [place for e in self.edges for row in e.networks for place in row]
+        if layers != len(self.layers) or not all(0 <= place < networks for place in places):
+            raise DataError(f"distances of {networks} networks and {layers} layers do not fit")
+        for edge in self.edges:
+            wide = {len(row) for row in edge.networks}
+            if wide != {len(edge.operations)} or len(edge.networks) != len(edge.contexts):
+                raise DataError(f"edge {edge.edge} has other networks than operations and contexts")
 
 
 def _prepared(distances: Distances) -> dict[str, Tensor]:

@@ -251,6 +251,8 @@ class SplitTree:
         if names != [f"{self.name}-{number}" for number in range(len(names))]:
             raise SpaceError(f"the parts of node {self.name!r} are called {names}")
         split = self.split
+        if split is not None:
+            split.check(self.space)
         parts = () if split is None else self.space.split(split.edge, split.chosen.groups)
         if tuple(child.space for child in self.children) != parts:
             raise SpaceError(f"the parts of node {self.name!r} are not those of its split")

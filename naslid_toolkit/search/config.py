@@ -200,7 +200,12 @@ class RunConfig:
         ConfigError
             If it is not TOML, or as :meth:`from_dict`; the file is named in a note.
         """
-        return cls.from_dict(read_toml(path))
+        data = read_toml(path)
+        try:
+            return cls.from_dict(data)
+        except ConfigError as error:
+            error.add_note(f"while reading {path}")
+            raise
 
     @classmethod
     def preset(cls, name: str, **settings: Any) -> "RunConfig":  # noqa: ANN401 - any field
@@ -254,7 +259,7 @@ def read_toml(path: str | Path) -> dict[str, Any]:
         raise DataError(f"no settings file {path}; expected a TOML file")
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"{path} is not valid TOML: {error}") from error
 
 

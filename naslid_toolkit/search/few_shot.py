@@ -32,7 +32,7 @@ from naslid_toolkit.search.config import RunConfig, load_task
 from naslid_toolkit.search.creating import create_store
 from naslid_toolkit.search.evolution import evolve
 from naslid_toolkit.search.memory import RememberedScore
-from naslid_toolkit.search.result import FewShotRun, read_run
+from naslid_toolkit.search.result import FewShotRun, read_history, read_run
 from naslid_toolkit.search.reuse import FEW_SHOT, SINGLE, Chain, Donors
 from naslid_toolkit.search.steps import (
     Place,
@@ -107,8 +107,9 @@ def few_shot_search(
     out
         The folder of the run; None keeps nothing.
     resume
-        Continue the run in ``out``; the result is that of an uninterrupted run. A finished run
-        is returned as it is, whatever else is asked for.
+        Continue the run in ``out``; the result is that of an uninterrupted run, on the
+        architectures it began with. A finished run is returned as it is, whatever else is asked
+        for.
     device
         ``"auto"`` takes CUDA where there is one, else the CPU.
     executor
@@ -202,18 +203,11 @@ def _kept_sample(
 ) -> tuple[Architecture, ...]:
     """Return the architectures to score: those the run began with, if it has begun."""
     kept = store.load_sample()
-    if kept is None or architectures is not None:
-        sample = _sample(config, architectures)
-        names = [format_architecture(architecture) for architecture in sample]
-        if kept is not None and names != kept:
-            raise ConfigError(
-                f"the run in {store.folder} began with other architectures; has the table of "
-                f"reference accuracies changed?"
-            )
-        if kept is None:
-            store.save_sample(names)
-        return sample
-    return tuple(parse_architecture(name) for name in kept)
+    if kept is not None:
+        return tuple(parse_architecture(name) for name in kept)
+    sample = _sample(config, architectures)
+    store.save_sample([format_architecture(architecture) for architecture in sample])
+    return sample
 
 
 def _sample(config: RunConfig, architectures: Iterable[str] | None) -> tuple[Architecture, ...]:
@@ -329,7 +323,7 @@ class _Search:
     def evolve(self, score: Score) -> None:
         """Search the whole space with the leaves' scores, unless that is done."""
         steps = self.steps
-        if steps.store.load_frame("history.parquet") is not None:
+        if read_history(steps.store) is not None:
             return
         history = evolve(
             steps.config.search_space(),

@@ -130,6 +130,8 @@ class RunFiles:
         """
         path = self.path(name)
         if not self.listed:
+            if not path.is_file():  # a pipe would wait for ever
+                raise DataError(f"{path} is missing or no file")
             return path
         for _ in range(_TRIES):
             found = file_hash(path) if path.is_file() else None

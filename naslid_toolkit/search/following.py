@@ -8,9 +8,10 @@ from statistics import median
 from typing import Any, Final, Literal
 
 from naslid_toolkit.search.config import RunConfig
+from naslid_toolkit.search.contents import check_event, score_of
 from naslid_toolkit.search.journal import Mark
 from naslid_toolkit.search.reuse import FEW_SHOT, SINGLE
-from naslid_toolkit.search.storage import RunStore
+from naslid_toolkit.search.storage import EVENTS, RunStore
 
 State = Literal["running", "paused", "stopped", "finished"]
 EPOCHS: Final = "epochs"
@@ -133,12 +134,14 @@ class RunFollower:
             If a line is damaged.
         """
         before = self.events, *(len(rows) for rows in self.scores.values())
-        for row in self._new_rows("events.jsonl"):
+        for row in self._new_rows(EVENTS):
             self.events += 1
+            check_event(row, f"line {self.events} of {self.store.folder / EVENTS}")
             self._note(row)
         for method, rows in self.scores.items():
-            for row in self._new_rows(f"evaluations/{method}.jsonl"):
-                rows.append((str(row["architecture"]), float(row["score"])))
+            name = f"evaluations/{method}.jsonl"
+            for row in self._new_rows(name):
+                rows.append(score_of(row, self.config.score, f"{self.store.folder / name}"))
         return before != (self.events, *(len(rows) for rows in self.scores.values()))
 
     def _note(self, row: dict[str, Any]) -> None:

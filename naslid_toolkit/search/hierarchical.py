@@ -15,6 +15,7 @@ from naslid_toolkit.partition.grouping import ExhaustiveGrouping
 from naslid_toolkit.partition.similarity import SIMILARITIES
 from naslid_toolkit.runtime import Event, OnEvent, derive_seed, ignore_event
 from naslid_toolkit.search.config import RunConfig, load_task
+from naslid_toolkit.search.contents import SPLITS, check_columns
 from naslid_toolkit.search.creating import create_store
 from naslid_toolkit.search.reuse import Donors
 from naslid_toolkit.search.steps import Steps, build_criterion, resolve_device, threads_of
@@ -177,8 +178,7 @@ class _Narrowing:
         steps, warmup = self.steps, self.steps.config.warmup_epochs
         done = warmup * steps.config.training.steps_per_epoch(steps.task.train)
         network = self._warm(warmup)
-        stored = steps.store.load_frame(_SPLITS)
-        rows = [] if stored is None else _restored(stored)
+        rows = _restored(steps.store)
         if rows:
             network = steps.trained(_name(len(rows)), _space(network.space, rows[-1]["kept"]))
         while len(network.space) > 1:
@@ -267,18 +267,22 @@ class _Narrowing:
         return sum(accuracy(network, valid, path) for path in paths) / len(paths)
 
 
-def _restored(stored: pd.DataFrame) -> list[dict[str, Any]]:
-    """Return the splits of a stored table as they were made."""
-    return [
-        {
-            "node": int(row["node"]),
-            "parts": int(row["parts"]),
-            "kept": [list(map(str, operations)) for operations in row["kept"]],
-            "score": float(row["score"]),
-            "steps": int(row["steps"]),
-        }
-        for row in stored.to_dict("records")
-    ]
+def _restored(store: RunStore) -> list[dict[str, Any]]:
+    """Return the splits that a run has stored, as they were made.
+
+    Raises
+    ------
+    DataError
+        If the table is damaged.
+    """
+    stored = store.load_frame(_SPLITS)
+    if stored is None:
+        return []
+    with store.reading(_SPLITS, "a table of splits"):
+        kept = [[list(group) for group in row] for row in stored["kept"]]
+        stored = stored.assign(kept=pd.Series(kept, index=stored.index))
+        check_columns(stored, SPLITS, "the table")
+        return [{str(name): row[name] for name in row} for row in stored.to_dict("records")]
 
 
 def _name(number: int) -> str:

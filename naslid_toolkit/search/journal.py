@@ -103,11 +103,14 @@ class Journal:
         """
         rows: list[dict[str, Any]] = []
         mark = start
+        reached = through.size <= start.size
         for number, line in enumerate(self._lines(start.size), start=1):
             row, chain = self._row(line, mark.chain, number)
             rows.append(row)
             mark = Mark(mark.size + len(line) + 1, chain)
-            if mark.size == through.size and chain != through.chain:
+            if mark.size == through.size:
+                reached = chain == through.chain
+            if mark.size >= through.size and not reached:  # lines of another length, or content
                 raise DataError(f"line {number} of {self.path} is not the one that was written")
         if mark.size < through.size:
             raise DataError(
@@ -133,7 +136,7 @@ class Journal:
             line, chain = link[1] + b"}", link[2].decode()
         try:
             row = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise DataError(f"line {number} of {self.path} is not JSON") from error
         if not isinstance(row, dict):
             raise DataError(f"line {number} of {self.path} is no JSON object")

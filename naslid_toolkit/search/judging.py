@@ -19,6 +19,7 @@ from naslid_toolkit.partition.cost import sweep_cost
 from naslid_toolkit.partition.similarity import SIMILARITIES, cosine_similarity
 from naslid_toolkit.partition.stability import context_stability, similarity_variances
 from naslid_toolkit.search.config import RunConfig, load_task
+from naslid_toolkit.search.contents import STABILITIES, VARIANCES, check_columns
 from naslid_toolkit.search.result import load_run
 from naslid_toolkit.search.storage import RunStore
 from naslid_toolkit.search.study import (
@@ -64,6 +65,10 @@ def separability(
     """
     if (Path(out) / SEPARABILITY[0]).exists():
         first, second = (read_table(Path(out) / name) for name in SEPARABILITY)
+        for frame, kinds, name in zip(
+            (first, second), (VARIANCES, STABILITIES), SEPARABILITY, strict=True
+        ):
+            check_columns(frame, kinds, str(Path(out) / name))
         check_arms(Path(out), first["arm"].unique().tolist(), arms)
         return first[first["arm"].isin(arms)], second[second["arm"].isin(arms)]
     variances, stabilities = [], []

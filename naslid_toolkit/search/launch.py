@@ -106,5 +106,6 @@ def last_words(folder: str | Path) -> str:
     path = Path(folder) / LOG
     if not path.exists():
         return ""
-    lines = path.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    with open_regular(path, "rb") as log:
+        lines = log.read().decode("utf-8", errors="replace").strip().splitlines()
     return "\n".join(lines[-_TAIL:])

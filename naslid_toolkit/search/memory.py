@@ -60,6 +60,9 @@ class StoredCheckpoint:
     store: RunStore
     node: str
 
+    def __str__(self) -> str:
+        return str(self.store.folder / f"weights/{self.node}.unfinished.safetensors")
+
     def load(self) -> Mapping[str, Tensor] | None:
         """Return the tensors saved last, or None."""
         return self.store.load_weights(f"{self.node}.unfinished")

@@ -16,10 +16,10 @@ from naslid_toolkit.partition.evidence import EdgeEvidence
 from naslid_toolkit.partition.store import NeighbourStore
 from naslid_toolkit.partition.tree import SplitTree
 from naslid_toolkit.runtime import ignore_event
-from naslid_toolkit.search.config import RunConfig, load_task, load_truth
-from naslid_toolkit.search.result import FewShotRun, read_run
+from naslid_toolkit.search.config import RunConfig
+from naslid_toolkit.search.result import FewShotRun, read_run, read_scores, read_truth
 from naslid_toolkit.search.reuse import FEW_SHOT, SINGLE, Donors
-from naslid_toolkit.search.steps import Steps
+from naslid_toolkit.search.steps import Steps, read_images
 from naslid_toolkit.search.storage import RunStore
 from naslid_toolkit.space.architecture import Architecture
 from naslid_toolkit.supernet.accuracy import accuracy
@@ -82,14 +82,18 @@ class OpenRun:
         ConfigError
             If they are not those that the run was made with.
         """
-        task = load_task(self.config)
-        self.store.check_images(task)
-        return task
+        return read_images(self.store)
 
     @cached_property
     def reference(self) -> ReferenceTable | None:
-        """The reference accuracies of the settings, if there are any."""
-        return load_truth(self.config)
+        """The reference accuracies of the settings, if there are any.
+
+        Raises
+        ------
+        DataError
+            If the table is not the one it was when the run began.
+        """
+        return read_truth(self.store)
 
     @cached_property
     def result(self) -> FewShotRun | None:
@@ -99,7 +103,7 @@ class OpenRun:
     @cached_property
     def scores(self) -> pd.DataFrame:
         """The scores there are, indexed by architecture string; those of the sample if finished."""
-        finished = self.store.load_frame("scores.parquet")
+        finished = read_scores(self.store)
         if finished is not None:
             return finished
         known = self.evaluated.items()

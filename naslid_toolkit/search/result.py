@@ -3,18 +3,24 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import pandas as pd
 
 from naslid_toolkit.errors import DataError, SpaceError
+from naslid_toolkit.evaluation.benchmark import ReferenceTable
 from naslid_toolkit.evaluation.ranking import compare_rankings
 from naslid_toolkit.partition.evidence import EdgeEvidence
 from naslid_toolkit.partition.store import NeighbourStore
 from naslid_toolkit.partition.tree import SplitTree
-from naslid_toolkit.search.config import RunConfig
+from naslid_toolkit.search.config import RunConfig, load_truth
+from naslid_toolkit.search.contents import HISTORY, check_columns, check_score_table
 from naslid_toolkit.search.evolution import Evaluated, SearchHistory
+from naslid_toolkit.search.files import file_hash
 from naslid_toolkit.search.reuse import FEW_SHOT, SINGLE
-from naslid_toolkit.search.storage import RunStore
+from naslid_toolkit.search.storage import EVENTS, RunStore
+
+_OF_COSTS: Final = ("event", "node", "task", "epoch", "steps", "seconds")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -118,14 +124,17 @@ def load_neighbours(folder: str | Path, node: str = "root") -> NeighbourStore:
 def read_run(store: RunStore) -> FewShotRun:
     """Return the result of a finished run; see :func:`load_run`."""
     tree = store.load_tree()
-    scores = store.load_frame("scores.parquet")
-    history = store.load_frame("history.parquet")
+    scores, history = read_scores(store), read_history(store)
     if scores is None or history is None:
         raise DataError(f"the run in {store.folder} is not finished; continue it with --resume")
     split = [node.name for node in tree.nodes() if node.split is not None]
-    events = store.events()
+    events = pd.DataFrame(store.event_rows(), columns=list(_OF_COSTS))
     # Of a split that a kill made the run repeat, the time that had the measuring in it counts.
     splits = events[events["event"] == "SpaceSplit"].groupby("node")["seconds"].max()
+    trained = set(events["node"][events["event"] == "SupernetTrained"])
+    missing = {node.name for node in tree.nodes()} - trained
+    if missing:
+        raise DataError(f"{store.folder / EVENTS} lacks the training of {sorted(missing)[0]!r}")
     rows = [{str(k): v for k, v in row.items()} for row in history.to_dict("records")]
     return FewShotRun(
         config=store.config,
@@ -137,6 +146,56 @@ def read_run(store: RunStore) -> FewShotRun:
         costs=_training_costs(events),
         split_seconds=float(splits.sum()),
     )
+
+
+def read_scores(store: RunStore) -> pd.DataFrame | None:
+    """Return the scores of a run's sample; None while it is not finished.
+
+    Raises
+    ------
+    DataError
+        If the file is damaged, or holds other architectures than the sample.
+    """
+    frame = store.load_frame("scores.parquet")
+    if frame is not None:
+        config, where = store.config, str(store.folder / "scores.parquet")
+        methods = [FEW_SHOT, SINGLE] if config.single else [FEW_SHOT]
+        check_score_table(frame, methods, config.score, where)
+        if (store.load_sample() or frame.index.tolist()) != frame.index.tolist():
+            raise DataError(f"{where} has other architectures than sample.json")
+    return frame
+
+
+def read_history(store: RunStore) -> pd.DataFrame | None:
+    """Return the architectures that the search of a run visited; None while it is not done.
+
+    Raises
+    ------
+    DataError
+        If the file is damaged.
+    """
+    frame = store.load_frame("history.parquet")
+    if frame is not None:
+        check_columns(frame, HISTORY, str(store.folder / "history.parquet"))
+    return frame
+
+
+def read_truth(store: RunStore) -> ReferenceTable | None:
+    """Return the reference accuracies that a run is configured with, if there are any.
+
+    Raises
+    ------
+    DataError
+        If the table is missing or damaged, or is not the one it was when the run began.
+    """
+    config, known = store.config, store.environment.get("truth")
+    path = Path(config.truth)
+    if known and path.is_file() and file_hash(path) != known:
+        raise DataError(
+            f"{path} is not the table of reference accuracies that the run in {store.folder} "
+            f"began with; name the one you mean (--truth, or reference=)"
+        )
+    return load_truth(config)
 
 
 def _training_costs(events: pd.DataFrame) -> pd.DataFrame:

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from naslid_toolkit.datasets import ImageTask
-from naslid_toolkit.errors import ConfigError, DataError
+from naslid_toolkit.errors import ConfigError, DataError, NaslidError
 from naslid_toolkit.evaluation.scores import LeafScore
 from naslid_toolkit.lid.estimators import ESTIMATORS
 from naslid_toolkit.partition.criteria import (
@@ -30,7 +30,8 @@ from naslid_toolkit.space.nasbench201 import parse_architecture
 from naslid_toolkit.space.search_space import SearchSpace
 from naslid_toolkit.supernet.decomposed import DecomposedSupernet
 from naslid_toolkit.supernet.network import Supernet
-from naslid_toolkit.supernet.training import EpochDone, named_snapshots, snapshots_in, train
+from naslid_toolkit.supernet.training import EpochDone, train
+from naslid_toolkit.supernet.weights import fitting, named_snapshots, snapshots_in
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +82,24 @@ class Place:
 
 @lru_cache(maxsize=1)
 def _configured(store: RunStore) -> ImageTask:
-    task = load_task(store.config)
+    return read_images(store)
+
+
+def read_images(store: RunStore) -> ImageTask:
+    """Return the images that a run was made with.
+
+    Raises
+    ------
+    ConfigError
+        If those of its settings cannot be had, or are others.
+    DataError
+        If a file of them is missing, damaged or foreign.
+    """
+    try:
+        task = load_task(store.config)
+    except NaslidError as error:
+        error.add_note(f"while loading the images that {store.folder / 'config.toml'} names")
+        raise
     store.check_images(task)
     return task
 
@@ -160,16 +178,17 @@ class Steps:
         Raises
         ------
         DataError
-            If the run lacks its weights.
+            If the run lacks its weights, or they are those of another network.
         """
         tensors = self.store.load_weights(name)
         if tensors is None:
             raise DataError(f"the run in {self.store.folder} lacks the weights of {name!r}")
         networks = []
-        for weights in (tensors, *snapshots_in(tensors)):
-            network = self.supernet(space)
-            network.load_state_dict({key: weights[key] for key in network.state_dict()})
-            networks.append(network)
+        with self.store.reading(f"weights/{name}.safetensors", "weights of this run's network"):
+            for weights in (tensors, *snapshots_in(tensors)):
+                network = self.supernet(space)
+                network.load_state_dict(fitting(weights, network))
+                networks.append(network)
         return networks
 
     def train(self, name: str, chain: Chain | None) -> None:

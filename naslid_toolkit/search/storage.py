@@ -4,13 +4,12 @@ import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import pandas as pd
-import pyarrow as pa
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -21,6 +20,16 @@ from naslid_toolkit.partition.store import NeighbourStore
 from naslid_toolkit.partition.tree import SplitTree
 from naslid_toolkit.runtime import Event
 from naslid_toolkit.search.config import RunConfig
+from naslid_toolkit.search.contents import (
+    CELLS,
+    ENVIRONMENT,
+    LATER,
+    PROFILES,
+    check_columns,
+    check_event,
+    check_fields,
+    score_of,
+)
 from naslid_toolkit.search.control import RunControl
 from naslid_toolkit.search.environment import image_fingerprint, same_images
 from naslid_toolkit.search.files import MANIFEST, RunFiles
@@ -60,9 +69,8 @@ class RunStore:
         store = cls(Path(folder), listed=(Path(folder) / MANIFEST).exists())
         if not (store.folder / "config.toml").is_file():
             raise DataError(f"{folder} is not the folder of a run: it has no config.toml")
-        found = store.environment.get("format")
-        if found not in {UNLISTED, FORMAT}:
-            raise DataError(f"{folder} has format {found}, this version reads format {FORMAT}")
+        found = store.environment["format"]
+        _check_format(found, store.folder)
         if store.listed != (found == FORMAT):
             raise DataError(f"{folder} has lost its {MANIFEST}, so its files cannot be checked")
         store.files.checked("config.toml")
@@ -81,12 +89,16 @@ class RunStore:
     @property
     def environment(self) -> dict[str, Any]:
         """Versions, platform, threads, commit, and what is known of the images."""
-        return self.read_json("environment.json")
+        known = self.read_json("environment.json")
+        where = str(self.folder / "environment.json")
+        check_fields(known, ENVIRONMENT, where)
+        check_fields(known, LATER, where, all_of_them=False)
+        return known
 
     @property
     def task(self) -> str:
         """Name of the image task."""
-        return str(self.environment.get("task", ""))
+        return str(self.environment["task"])
 
     @property
     def search(self) -> dict[str, Any]:
@@ -145,7 +157,7 @@ class RunStore:
         """
         for data in reversed(self.event_rows()):
             if data["event"] == kind.__name__ and data.get("node") == node:
-                return kind(**{name: value for name, value in data.items() if name != "event"})
+                return kind(**{field.name: data[field.name] for field in fields(kind)})
         raise DataError(f"the run in {self.folder} has no {kind.__name__} of {node!r}")
 
     def events(self) -> pd.DataFrame:
@@ -153,8 +165,17 @@ class RunStore:
         return pd.DataFrame(self.event_rows())
 
     def event_rows(self) -> list[dict[str, Any]]:
-        """Return all recorded events as JSON data."""
-        return self.files.rows(EVENTS)
+        """Return all recorded events as JSON data.
+
+        Raises
+        ------
+        DataError
+            If a line is damaged, or lacks what an event of its kind holds.
+        """
+        rows = self.files.rows(EVENTS)
+        for number, row in enumerate(rows, start=1):
+            check_event(row, f"line {number} of {self.folder / EVENTS}")
+        return rows
 
     # -- split tree and evidence ----------------------------------------------------------
 
@@ -167,15 +188,14 @@ class RunStore:
         if not self.files.exists("tree.json"):
             return SplitTree.root(self.config.search_space())
         data = self.read_json("tree.json")
-        if data.get("format") not in {UNLISTED, FORMAT}:
-            raise DataError(
-                f"{self.folder / 'tree.json'} has format {data.get('format')}, this version "
-                f"reads format {FORMAT}"
-            )
-        with self._damaged("tree.json", "a split tree"):
+        _check_format(data.get("format"), self.folder / "tree.json")
+        with self.reading("tree.json", "a split tree"):
             tree = SplitTree.from_dict(data)
-        if tree.name != SplitTree.root(tree.space).name:
-            raise DataError(f"{self.folder / 'tree.json'} has a root called {tree.name!r}")
+        if (tree.name, tree.space) != ("root", self.config.search_space()):
+            raise DataError(
+                f"{self.folder / 'tree.json'} has the root {tree.name!r} of {len(tree.space)} "
+                f"architectures, expected 'root' of the whole search space"
+            )
         return tree
 
     def save_sample(self, names: Sequence[str]) -> None:
@@ -186,8 +206,9 @@ class RunStore:
         """Return the architectures that are scored; None if they are not chosen yet."""
         if not self.files.exists("sample.json"):
             return None
-        with self._damaged("sample.json", "a list of architectures"):
-            return [str(name) for name in self.read_json("sample.json")["architectures"]]
+        data = self.read_json("sample.json")
+        check_fields(data, {"architectures": CELLS}, str(self.folder / "sample.json"))
+        return list(data["architectures"])
 
     def save_evidence(self, node: str, evidence: tuple[EdgeEvidence, ...]) -> None:
         """Write what was measured at a node of the tree."""
@@ -199,8 +220,12 @@ class RunStore:
         frame = self.load_frame(f"profiles/{node}.parquet")
         if frame is None:
             return ()
-        with self._damaged(f"profiles/{node}.parquet", "LID profiles"):
-            return tuple(EdgeEvidence.from_frame(part) for _, part in frame.groupby("edge"))
+        with self.reading(f"profiles/{node}.parquet", "LID profiles"):
+            check_columns(frame, PROFILES, "the table")
+            found = tuple(EdgeEvidence.from_frame(part) for _, part in frame.groupby("edge"))
+            for item in found:
+                item.check(self.config.search_space())
+            return found
 
     def save_neighbours(self, node: str, kept: NeighbourStore) -> None:
         """Write the distances behind the split of a node."""
@@ -228,10 +253,13 @@ class RunStore:
         if not self.files.exists(name):
             return None
         path = self.files.checked(name)
-        with self._damaged(name, "neighbour distances"):
+        with self.reading(name, "neighbour distances"):
             with safe_open(path, framework="pt") as handle:
                 description = (handle.metadata() or {})["store"]
-            return NeighbourStore.restored(load_file(path), description)
+            kept = NeighbourStore.restored(load_file(path), description)
+            for edge in kept.edges:
+                edge.check(self.config.search_space())
+            return kept
 
     # -- tables ---------------------------------------------------------------------------
 
@@ -251,15 +279,19 @@ class RunStore:
         if not self.files.exists(name):
             return None
         path = self.files.checked(name)
-        with self._damaged(name, "a Parquet table"):
+        with self.reading(name, "a Parquet table"):
             return pd.read_parquet(path)
 
     def load_scores(self, method: str) -> dict[str, float]:
         """Return the scores of a method that are known, by architecture string."""
-        name = f"evaluations/{method}.jsonl"
-        with self._damaged(name, "scores"):
-            rows = self.files.rows(name)
-            return {row["architecture"]: float(row["score"]) for row in rows}
+        name, measure = f"evaluations/{method}.jsonl", self.config.score
+        found: dict[str, float] = {}
+        for number, row in enumerate(self.files.rows(name), start=1):
+            where = f"line {number} of {self.folder / name}"
+            architecture, score = score_of(row, measure, where)
+            if found.setdefault(architecture, score) != score:
+                raise DataError(f"{where} has another score of {architecture} than one before it")
+        return found
 
     def keep_scores(self, method: str, scores: Mapping[str, float]) -> None:
         """Append scores of a method to ``evaluations/METHOD.jsonl``."""
@@ -304,7 +336,7 @@ class RunStore:
         if not self.files.exists(name):
             return None
         path = self.files.checked(name)
-        with self._damaged(name, "tensors"):
+        with self.reading(name, "tensors"):
             return load_file(path)
 
     def drop_weights(self, node: str) -> None:
@@ -331,26 +363,26 @@ class RunStore:
             If the file is missing or damaged.
         """
         path = self.files.checked(name)
-        with self._damaged(name, "a JSON object"):
-            return dict(json.loads(path.read_text(encoding="utf-8")))
+        with self.reading(name, "a JSON object"):
+            data = json.loads(path.read_text(encoding="utf-8"))
+            if not isinstance(data, dict):
+                raise TypeError(name)
+            return data
 
     @contextmanager
-    def _damaged(self, name: str, expected: str) -> Iterator[None]:
-        """Turn whatever a damaged file causes into an error that names it."""
+    def reading(self, name: str, expected: str) -> Iterator[None]:
+        """Turn whatever a damaged file causes inside the ``with`` into an error that names it."""
         try:
             yield
         except NaslidError as error:
             error.add_note(f"while reading {self.folder / name}")
             raise
-        except (
-            OSError,
-            ValueError,
-            KeyError,
-            TypeError,
-            IndexError,
-            pa.ArrowException,
-            SafetensorError,
-        ) as error:
+        except Exception as error:  # libraries raise a dozen kinds
             raise DataError(
                 f"{self.folder / name} is missing or damaged; expected {expected}"
             ) from error
+
+
+def _check_format(found: object, place: Path) -> None:
+    if found not in (UNLISTED, FORMAT):
+        raise DataError(f"{place} has format {found!r}, this version reads format {FORMAT}")

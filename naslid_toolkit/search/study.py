@@ -6,12 +6,18 @@ from pathlib import Path
 from typing import Any, Final
 
 import pandas as pd
-import pyarrow as pa
 
 from naslid_toolkit.datasets import ImageTask
 from naslid_toolkit.errors import ConfigError, DataError, nearest_name
 from naslid_toolkit.runtime import Event, OnEvent, WorkDone, ignore_event, replacing
 from naslid_toolkit.search.config import RunConfig, merged, mode_settings
+from naslid_toolkit.search.contents import (
+    COSTS,
+    NUMBER,
+    STUDY_SPLITS,
+    check_cells,
+    check_columns,
+)
 from naslid_toolkit.search.few_shot import few_shot_search
 from naslid_toolkit.search.result import FewShotRun, load_run
 from naslid_toolkit.search.reuse import FEW_SHOT
@@ -228,9 +234,11 @@ def read_table(path: Path) -> pd.DataFrame:
     DataError
         If the file is missing or damaged.
     """
+    if not path.is_file():  # a pipe would wait for ever
+        raise DataError(f"{path} is missing or no file")
     try:
         return pd.read_parquet(path)
-    except (pa.ArrowInvalid, OSError) as error:
+    except Exception as error:  # libraries raise a dozen kinds
         raise DataError(f"{path} is missing or damaged: {error}") from error
 
 
@@ -243,8 +251,9 @@ def check_arms(folder: Path, known: Sequence[str], arms: Sequence[str]) -> None:
 
 def _from_tables(folder: Path, arms: Sequence[str] | None) -> Study:
     scores, costs, splits = (read_table(folder / name) for name in _TABLES)
-    parts = [str(name).rpartition("#") for name in scores]
-    keys = [(arm, int(seed)) for arm, _, seed in parts]
+    keys = _arms_and_seeds(scores, folder / _TABLES[0])
+    check_columns(costs, COSTS, str(folder / _TABLES[1]))
+    check_columns(splits, STUDY_SPLITS, str(folder / _TABLES[2]), rows=False)
     scores = scores.set_axis(pd.MultiIndex.from_tuples(keys), axis=1)
     if arms is None:
         return Study(scores, costs, splits)
@@ -252,6 +261,19 @@ def _from_tables(folder: Path, arms: Sequence[str] | None) -> Study:
     chosen = [key for key in keys if key[0] in arms]
     some = (frame[frame["arm"].isin(arms)] for frame in (costs, splits))
     return Study(scores[chosen], *some)
+
+
+def _arms_and_seeds(scores: pd.DataFrame, path: Path) -> list[tuple[str, int]]:
+    """Return the arm and seed of every column, ``"arm#seed"``; check the scores themselves."""
+    keys = []
+    for name in scores:
+        arm, _, seed = str(name).rpartition("#")
+        if not arm or not seed.isdecimal():
+            raise DataError(f"{path} has a column {name!r}, expected 'arm#seed'")
+        keys.append((arm, int(seed)))
+    check_columns(scores, dict.fromkeys(map(str, scores), NUMBER), str(path))
+    check_cells(scores, str(path))
+    return keys
 
 
 def finished_folders(out: str | Path, arms: Sequence[str]) -> dict[tuple[str, int], Path]:
@@ -266,8 +288,9 @@ def finished_folders(out: str | Path, arms: Sequence[str]) -> dict[tuple[str, in
     for arm in arms:
         prefix = f"{folder_name(arm)}-seed"
         for folder in sorted(Path(out).glob(f"{prefix}*")):
-            if (folder / "scores.parquet").exists():
-                found[arm, int(folder.name.removeprefix(prefix))] = folder
+            seed = folder.name.removeprefix(prefix)
+            if seed.isdecimal() and (folder / "scores.parquet").exists():
+                found[arm, int(seed)] = folder
     seeds = {seed for _, seed in found if all((arm, seed) in found for arm in arms)}
     if not seeds:
         raise DataError(f"{out} holds no seed that is finished for all of {', '.join(arms)}")

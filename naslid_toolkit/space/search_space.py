@@ -214,7 +214,16 @@ class SearchSpace:
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> "SearchSpace":
-        """Return the space that :meth:`to_dict` wrote."""
+        """Return the space that :meth:`to_dict` wrote.
+
+        Raises
+        ------
+        SpaceError
+            If operations are not lists of names.
+        """
+        lists = (data["vocabulary"], *data["allowed"])
+        if not all(isinstance(each, list | tuple) for each in lists):
+            raise SpaceError("the operations of a space are lists of names")
         return cls(
             edges=tuple((int(source), int(target)) for source, target in data["edges"]),
             vocabulary=tuple(data["vocabulary"]),

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from naslid_toolkit.batches import Augmentation, batches
 from naslid_toolkit.datasets import Images
-from naslid_toolkit.errors import ConfigError, DivergedError
+from naslid_toolkit.errors import ConfigError, DataError, DivergedError
 from naslid_toolkit.runtime import (
     WORK_CLOCK,
     Event,
@@ -25,6 +25,7 @@ from naslid_toolkit.space.search_space import SearchSpace
 from naslid_toolkit.supernet.joint import joint_logits
 from naslid_toolkit.supernet.network import Supernet
 from naslid_toolkit.supernet.sampling import SAMPLERS
+from naslid_toolkit.supernet.weights import fitting, named_snapshots, snapshots_in
 
 _CHECK_EVERY: Final = 20  # steps between looks at the loss, each of which waits for the device
 
@@ -327,25 +328,6 @@ def _copied(supernet: Supernet) -> dict[str, Tensor]:
     return {name: value.detach().clone() for name, value in supernet.state_dict().items()}
 
 
-def named_snapshots(snapshots: Iterable[Mapping[str, Tensor]]) -> dict[str, Tensor]:
-    """Return the weights of several snapshots as tensors of one file."""
-    return {
-        f"snapshot{number}.{name}": value
-        for number, weights in enumerate(snapshots)
-        for name, value in weights.items()
-    }
-
-
-def snapshots_in(tensors: Mapping[str, Tensor]) -> list[dict[str, Tensor]]:
-    """Return the snapshots among the tensors of one file, in order."""
-    found: dict[int, dict[str, Tensor]] = {}
-    for key, value in tensors.items():
-        place, _, name = key.partition(".")
-        if place.startswith("snapshot"):
-            found.setdefault(int(place.removeprefix("snapshot")), {})[name] = value
-    return [found[number] for number in sorted(found)]
-
-
 def _resume(
     supernet: Supernet, optimiser: torch.optim.SGD, checkpoint: Checkpoint | None
 ) -> tuple[list[float], list[dict[str, Tensor]]]:
@@ -353,11 +335,23 @@ def _resume(
     tensors = checkpoint.load() if checkpoint is not None else None
     if tensors is None:
         return [], []
-    weights = {name: tensors[f"weights.{name}"] for name in supernet.state_dict()}
-    supernet.load_state_dict(weights)
+    try:
+        return _put_back(supernet, optimiser, tensors)
+    except DataError as error:
+        raise DataError(f"{checkpoint} is not the state of this training: {error}") from error
+
+
+def _put_back(
+    supernet: Supernet, optimiser: torch.optim.SGD, tensors: Mapping[str, Tensor]
+) -> tuple[list[float], list[dict[str, Tensor]]]:
+    supernet.load_state_dict(fitting(tensors, supernet, "weights."))
     for name, parameter in supernet.named_parameters():
         buffer = tensors.get(f"momentum.{name}")
         if buffer is not None:
+            if buffer.shape != parameter.shape:
+                raise DataError(f"'momentum.{name}' has the shape {tuple(buffer.shape)}")
             optimiser.state[parameter]["momentum_buffer"] = buffer.to(parameter.device)
-    losses: list[float] = tensors["losses"].tolist()
-    return losses, snapshots_in(tensors)
+    losses = tensors.get("losses", torch.empty(0, 0))
+    if losses.ndim != 1 or not bool(losses.isfinite().all()):
+        raise DataError("there is no list of finite losses")
+    return losses.tolist(), [fitting(weights, supernet) for weights in snapshots_in(tensors)]

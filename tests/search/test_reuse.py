@@ -13,7 +13,7 @@ from naslid_toolkit.search.result import load_run
 from naslid_toolkit.search.reuse import Donors, content_key, derive_run
 from naslid_toolkit.search.storage import RunStore
 from naslid_toolkit.space.nasbench201 import OPERATIONS, parse_architecture
-from naslid_toolkit.supernet.training import snapshots_in
+from naslid_toolkit.supernet.weights import snapshots_in
 from tests.search.test_few_shot import assert_same_numbers
 
 pytestmark = pytest.mark.slow

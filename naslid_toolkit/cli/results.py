@@ -115,8 +115,9 @@ def reading_lines(scores: Reading | None, reference: Reading | None) -> list[str
 
 
 def say(line: str) -> None:
-    """Print one line as it is."""
-    Console(soft_wrap=True).print(line, markup=False, highlight=False)
+    """Print one line as it is; what is no text in the name of a file as an escape."""
+    text = line.encode("utf-8", "backslashreplace").decode()
+    Console(soft_wrap=True).print(text, markup=False, highlight=False)
 
 
 def print_frame(frame: pd.DataFrame, title: str) -> None:

@@ -54,8 +54,8 @@ def convert_table(
         "names": title,
     }
     content = pa.Table.from_pandas(frame, preserve_index=False)
-    with replacing(Path(target)) as temporary:
-        pq.write_table(content.replace_schema_metadata(about), temporary, compression="zstd")
+    with replacing(Path(target)) as temporary, temporary.open("wb") as file:
+        pq.write_table(content.replace_schema_metadata(about), file, compression="zstd")
     taken = {str(name): "" for name in frame if name != _KEY}
     return Reading(
         source=printable(table.path.name),

@@ -116,9 +116,10 @@ def import_benchmark(
         raise DataError(f"no file or folder {source}; {_EXPECTED}")
     metadata = {"source": printable(source.name), "table": "one row for each training"}
     with replacing(target) as temporary:
-        with pq.ParquetWriter(
-            temporary, _SCHEMA.with_metadata(metadata), compression="zstd"
-        ) as writer:
+        with (
+            temporary.open("wb") as file,
+            pq.ParquetWriter(file, _SCHEMA.with_metadata(metadata), compression="zstd") as writer,
+        ):
             rows = _Rows(writer)
             try:
                 read = _read_folder if source.is_dir() else _read_file

@@ -120,10 +120,11 @@ def _read_file(path: Path) -> RawTable:
 
 
 def _read_parquet(path: Path) -> RawTable:
-    rows = pq.read_metadata(path).num_rows
-    if rows > _MOST_ROWS:
-        raise DataError(f"it has {rows:,} rows, more than {_MOST_ROWS:,}, which no table needs")
-    table = pq.read_table(path)
+    with path.open("rb") as file:  # whose name need not be in UTF-8
+        rows = pq.read_metadata(file).num_rows
+        if rows > _MOST_ROWS:
+            raise DataError(f"it has {rows:,} rows, more than {_MOST_ROWS:,}, which no table needs")
+        table = pq.read_table(file)
     raw = table.schema.metadata or {}
     frame, notes = _frame(table)
     if not isinstance(frame.index, pd.RangeIndex):

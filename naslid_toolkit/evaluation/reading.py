@@ -24,6 +24,7 @@ from naslid_toolkit.evaluation.unpickling import most_unpacked
 
 EXPECTED: Final = "expected a Parquet or CSV table"
 _LARGEST: Final = 1 << 29  # bytes of a table as text
+_SURELY: Final = 1 << 26  # bytes that any packed text may have: cells in order pack very well
 _MOST_ROWS: Final = 50_000_000  # of a Parquet file, where few bytes may stand for many rows
 _SAMPLE: Final = 50  # lines that tell how a text is separated
 _SEPARATORS: Final[Mapping[str, str]] = {"\t": "tabs", ";": "';'", ",": "','", " ": "blanks"}
@@ -153,7 +154,7 @@ def _read_content(file: BufferedIOBase, most: int | None) -> RawTable:
             raise DataError(
                 f"it is damaged or not a Parquet or CSV table: it is {what}; save its table as CSV"
             )
-    limit = _LARGEST if most is None else min(most, _LARGEST)
+    limit = _LARGEST if most is None else min(max(most, _SURELY), _LARGEST)
     content = head + file.read(limit)
     if len(content) > limit:
         raise DataError(f"it holds more than {limit >> 20} MiB of text, which no table needs")

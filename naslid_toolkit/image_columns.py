@@ -4,6 +4,7 @@ import itertools
 import json
 import math
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 import pyarrow as pa
 
-from naslid_toolkit.errors import DataError, nearest_name
+from naslid_toolkit.errors import DataError, nearest_name, printable
 
 EXPECTED: Final = "expected a Parquet file with an image column {bytes, path} and a label"
 _IMAGE_NAMES: Final = frozenset({"image", "images", "img", "imgs", "picture", "photo", "photos"})
@@ -82,7 +83,7 @@ def choose_columns(schema: pa.Schema, path: Path, *, image: str = "", label: str
     DataError
         If no column fits, or more than one could be meant; lists them.
     """
-    declared = {name: feature.get("_type") for name, feature in _features(schema).items()}
+    declared = {name: str(feature.get("_type")) for name, feature in _features(schema).items()}
     kinds = {f.name: f.type for f in schema if declared.get(f.name) not in {"Audio", "Video"}}
     pictures = [name for name, kind in kinds.items() if _holds_pictures(kind)]
     tables = [name for name, kind in kinds.items() if nesting(kind) in {2, 3}]
@@ -99,9 +100,25 @@ def choose_columns(schema: pa.Schema, path: Path, *, image: str = "", label: str
     others = {*images.declared, *pictures, *labels.declared} - {image, label}
     if others:
         note += f"; not used: {', '.join(repr(name) for name in kinds if name in others)}"
+    if _is_damaged(schema):
+        note += "; what the file declares of its columns is damaged and was not used"
     classes = _class_names(schema, label)
+    if twice := [name for name, count in Counter(classes).items() if count > 1]:
+        raise DataError(f"{path} declares the class {twice[0]!r} twice; give classes other names")
     usual = (image, label) == _first_of_type(schema)
     return Columns(image, label, classes, note, guessed=why_label == _ONLY, usual=usual)
+
+
+def check_name(path: Path) -> None:
+    """Refuse the name of a Parquet file that its reader cannot open.
+
+    Raises
+    ------
+    DataError
+        If it is not in UTF-8.
+    """
+    if printable(str(path)) != str(path):
+        raise DataError(f"{printable(str(path))}: this name is not in UTF-8; give it another one")
 
 
 def plain(kind: pa.DataType) -> pa.DataType:
@@ -278,13 +295,22 @@ def _features(schema: pa.Schema) -> dict[str, dict[str, Any]]:
     try:
         found = json.loads(raw)["info"]["features"] if raw else {}
         return {name: one for name, one in found.items() if isinstance(one, dict)}
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return {}
+
+
+def _is_damaged(schema: pa.Schema) -> bool:
+    raw = (schema.metadata or {}).get(b"huggingface", b"{}")
+    try:
+        return not isinstance(json.loads(raw), dict)
+    except (ValueError, RecursionError):
+        return True
 
 
 def _class_names(schema: pa.Schema, label: str) -> tuple[str, ...]:
     names = _features(schema).get(label, {}).get("names") or ()
-    return tuple(map(str, names)) if isinstance(names, list | tuple) else ()
+    plain = isinstance(names, list) and all(isinstance(name, str | int) for name in names)
+    return tuple(map(str, names)) if plain else ()
 
 
 def _is_fixed_list(kind: pa.DataType) -> bool:

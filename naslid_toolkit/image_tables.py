@@ -20,6 +20,7 @@ from naslid_toolkit.image_columns import (
     Columns,
     Labels,
     Numbers,
+    check_name,
     choose_columns,
     distinct_values,
     is_text,
@@ -38,6 +39,8 @@ _PART_WORDS: Final = {
     **dict.fromkeys(("test", "testing", "testset"), "test"),
 }
 _FILLERS: Final = frozenset({"set", "data", "images", "split", "part"})
+_DAMAGED: Final = (pa.ArrowException, OSError, ValueError)
+_MOST_ROWS: Final = 200_000_000  # of a file
 _BATCH: Final = 32  # rows read at a time
 _BUFFER: Final = 1 << 20  # bytes read at a time
 _TRAIN, _TEST = PARTS.index("train"), PARTS.index("test")
@@ -147,7 +150,8 @@ class ImageTable:
                 raise ConfigError(
                     f"none of {len(order)} images drawn is of the part {PARTS[number]!r}"
                 )
-        counts = {n: _count(s, len(chosen[0])) for n, s in enumerate(shares, 1) if n not in stored}
+        sizes = [round(s * len(chosen[0])) if isinstance(s, float) else s for s in shares]
+        counts = {n: size for n, size in enumerate(sizes, 1) if n not in stored}
         rest, left = chosen[0], len(chosen[0]) - sum(counts.values())
         if left < 1:
             raise ConfigError(
@@ -162,8 +166,8 @@ class ImageTable:
                 "as stored",
                 *("as stored" if n in stored else "of the training part" for n in (1, 2)),
             ]
-            sizes = [f"{PARTS[n]} {len(chosen[n]):,} ({how[n]})" for n in (0, 1, 2)]
-            notes.insert(0, f"parts: {', '.join(sizes)}")
+            said = [f"{PARTS[n]} {len(chosen[n]):,} ({how[n]})" for n in (0, 1, 2)]
+            notes.insert(0, f"parts: {', '.join(said)}")
         return [chosen[n] for n in (0, 1, 2)], tuple(notes)
 
     def _unseen(self, chosen: Mapping[int, Numbers]) -> list[str]:
@@ -279,10 +283,6 @@ def find_files(data: Files) -> tuple[Path, ...]:
     return tuple(found)
 
 
-def _count(share: int | float, total: int) -> int:
-    return round(share * total) if isinstance(share, float) else share
-
-
 def _check_different(files: tuple[Path, ...]) -> None:
     places = [path.resolve() for path in files]
     for number, place in enumerate(places):
@@ -293,11 +293,14 @@ def _check_different(files: tuple[Path, ...]) -> None:
 def _read_schema(path: Path) -> pa.Schema:
     if not path.is_file():
         raise DataError(f"no file {path}; {EXPECTED}")
+    check_name(path)
     try:
-        schema = pq.read_schema(path)
-    except (pa.ArrowException, OSError) as error:
+        schema, rows = pq.read_schema(path), pq.read_metadata(path).num_rows
+        name, count = Counter([*schema.names, ""]).most_common(1)[0]
+    except _DAMAGED as error:
         raise DataError(f"{path} is damaged or not a Parquet file; {EXPECTED}") from error
-    name, count = Counter([*schema.names, ""]).most_common(1)[0]
+    if rows > _MOST_ROWS:  # a few bytes may stand for any number of equal labels
+        raise DataError(f"{path} has {rows:,} rows, more than {_MOST_ROWS:,}")
     if count > 1:
         raise DataError(f"{path} has {count} columns called {name!r}; give them different names")
     return schema
@@ -308,7 +311,7 @@ def _read_columns(path: Path, schema: pa.Schema, label: str) -> pa.Table:
     names = [name for name in schema.names if name in {label, SPLIT}]
     try:
         return pq.read_table(path, columns=names)
-    except (pa.ArrowException, OSError) as error:
+    except _DAMAGED as error:
         raise DataError(f"{path} is damaged: its columns {names} cannot be read") from error
 
 
@@ -375,7 +378,7 @@ def _cells(path: Path, column: str, wanted: Numbers) -> Iterator[tuple[int, Any]
                         file, group, column, np.flatnonzero(wanted[first:stop]), first
                     )
                 first = stop
-    except (pa.ArrowException, OSError) as error:
+    except _DAMAGED as error:
         raise DataError(f"{path} is damaged: its column {column!r} cannot be read") from error
 
 

@@ -14,6 +14,7 @@ from PIL import Image, ImageOps
 
 from naslid_toolkit.datasets import Images
 from naslid_toolkit.errors import ConfigError, DataError, ShapeError
+from naslid_toolkit.image_columns import check_name
 from naslid_toolkit.image_folders import ImageFolder, scan_folder
 from naslid_toolkit.image_tables import SPLIT
 from naslid_toolkit.pictures import Tally, read_picture
@@ -73,6 +74,7 @@ def pack_images(
         If the file exists or lies in the folder, or ``size`` is less than 4.
     """
     folder, out = Path(folder), Path(out)
+    check_name(out)
     if out.exists():
         raise ConfigError(f"{out} exists already; name another file or remove it")
     check_output(out, [folder])

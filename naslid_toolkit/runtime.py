@@ -275,7 +275,7 @@ def read_json_lines(path: Path) -> list[dict[str, Any]]:
     Raises
     ------
     DataError
-        If another line is not JSON; names the file and the line.
+        If another line is no JSON object; names the file and the line.
     """
     if not path.exists():
         return []
@@ -283,7 +283,10 @@ def read_json_lines(path: Path) -> list[dict[str, Any]]:
     rows = []
     for number, line in enumerate(lines, start=1):
         try:
-            rows.append(json.loads(line))
+            row = json.loads(line)
         except (ValueError, RecursionError) as error:
             raise DataError(f"line {number} of {path} is not JSON") from error
+        if not isinstance(row, dict):
+            raise DataError(f"line {number} of {path} is no JSON object")
+        rows.append(row)
     return rows

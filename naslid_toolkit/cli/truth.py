@@ -18,8 +18,8 @@ from naslid_toolkit.evaluation.converting import convert_table
 from naslid_toolkit.evaluation.importing import import_benchmark
 from naslid_toolkit.evaluation.keyed import Reading
 from naslid_toolkit.evaluation.labels import column_agreement, reliability, separation
+from naslid_toolkit.evaluation.plain_pickles import TrainingsError
 from naslid_toolkit.evaluation.truth import build_digits_truth
-from naslid_toolkit.evaluation.unpickling import TrainingsError
 from naslid_toolkit.progress import ProgressDisplay
 
 _ZIP: Final = b"PK"  # an archive of torch

@@ -8,13 +8,14 @@ from typing import Final
 import numpy as np
 import pandas as pd
 
-from naslid_toolkit.errors import DataError, nearest_name
+from naslid_toolkit.errors import DataError, nearest_name, printable
 from naslid_toolkit.evaluation.columns import SMALLER_IS_BETTER, counted, examples, kind_of
 from naslid_toolkit.evaluation.keyed import KeyedTable, Reading, Where, read_table
 from naslid_toolkit.shipped import shipped
 
 _PERCENT: Final = 1.5  # a largest accuracy above this can only be a percentage
-_SHARE: Final = 1 + 1e-6  # the largest share, rounded in 32 bits
+_ROUNDED: Final = 1e-6  # what a share may be off, rounded in 32 bits
+_SHARE: Final = 1 + _ROUNDED
 _MOST: Final = 100.0  # no accuracy in per cent is above this
 _NO_ACCURACY: Final = frozenset({"loss", "rank"})
 
@@ -116,7 +117,7 @@ def load_reference(
         seeds=found.seeds,
         validation=_validation(table, validation, where or {}),
         column=f"{column} ({chosen})" if chosen else column,
-        source=path.name,
+        source=printable(path.name),
         task=table.whole.metadata.get("task", ""),
         one_per_cell=table.whole.metadata.get("cells", "").startswith("one for each class"),
         reading=table.reading(len(found.mean), {column: found.how}, others, found.notes),
@@ -300,6 +301,16 @@ def _asked_for(table: KeyedTable, column: str, kinds: Mapping[str, str]) -> str:
     return column
 
 
+def _no_accuracies(table: KeyedTable, column: str, values: pd.Series, *, low: bool) -> str:
+    """Say which architecture has what can be no accuracy."""
+    place = int(values.argmin() if low else values.argmax())
+    name, number = values.index[place][0], values.iloc[place]
+    return (
+        f"column {column!r} of {table.path} holds no accuracies in per cent or in [0, 1]: the "
+        f"{'smallest' if low else 'largest'} is {number:g}, of {examples([str(name)])}"
+    )
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class _Accuracies:
     """A column in [0, 1]: mean over seeds, by seed, how it stood in the file, and notes."""
@@ -324,11 +335,10 @@ def _accuracies(table: KeyedTable, column: str) -> _Accuracies:
     values = values.dropna()
     share = table.columns[column].percent
     neither = _SHARE < values.max() <= _PERCENT  # too large for shares, too small for per cent
-    if np.isinf(values).any() or neither or values.max() > (_SHARE if share else _MOST):
-        raise DataError(
-            f"column {column!r} of {table.path} holds no accuracies in per cent or in [0, 1]: the "
-            f"largest is {values.max():g}"
-        )
+    too_large = neither or values.max() > (_SHARE if share else _MOST)
+    if too_large or values.min() < -_ROUNDED:
+        raise DataError(_no_accuracies(table, column, values, low=not too_large))
+    values = values.clip(lower=0)
     scale = 0.01 if values.max() > _PERCENT else 1.0
     seeds = values.unstack().rename_axis(index="architecture", columns="seed")
     mean, seeds = seeds.mean(axis=1) * scale, seeds * scale

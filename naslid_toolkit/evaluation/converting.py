@@ -8,6 +8,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from naslid_toolkit.errors import printable
 from naslid_toolkit.evaluation.keyed import KeyedTable, Reading, read_table
 from naslid_toolkit.runtime import check_output, replacing
 
@@ -50,13 +51,17 @@ def convert_table(
     table = read_table(source, key=key, notation=notation, every_kind=True)
     frame, left_out = _frame(table)
     title = table.key.partition(", ")[2]
-    about = {"source": table.path.name, "table": "one row as in the source", "names": title}
+    about = {
+        "source": printable(table.path.name),
+        "table": "one row as in the source",
+        "names": title,
+    }
     content = pa.Table.from_pandas(frame, preserve_index=False)
-    with replacing(Path(target)) as temporary:
-        pq.write_table(content.replace_schema_metadata(about), temporary, compression="zstd")
+    with replacing(Path(target)) as temporary, temporary.open("wb") as file:
+        pq.write_table(content.replace_schema_metadata(about), file, compression="zstd")
     taken = {str(name): "" for name in frame if name != _KEY}
     return Reading(
-        source=table.path.name,
+        source=printable(table.path.name),
         form=table.whole.form,
         key=table.key,
         architectures=table.names.nunique(),

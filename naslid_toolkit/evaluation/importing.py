@@ -1,25 +1,33 @@
 """From the official benchmark files to one plain table."""
 
 import bz2
+import lzma
 import re
+import struct
 import zipfile
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from io import BufferedIOBase
+from io import SEEK_END, BufferedIOBase
 from pathlib import Path
 from typing import Any, Final, cast
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from naslid_toolkit.errors import DataError, SpaceError
-from naslid_toolkit.evaluation.unpickling import OnArchitecture, Trial, read_records
+from naslid_toolkit.errors import DataError, SpaceError, printable
+from naslid_toolkit.evaluation.unpickling import (
+    OnArchitecture,
+    Trial,
+    most_unpacked,
+    read_records,
+)
 from naslid_toolkit.runtime import OnEvent, WorkDone, check_output, ignore_event, replacing
 from naslid_toolkit.space.nasbench201 import parse_architecture
 
 _ROWS_AT_ONCE: Final = 50_000
 _MEGA: Final = 1_000_000
+_ALL: Final = 100 + 1e-4  # per cent, rounded in 32 bits
 _TORCH_MAGIC: Final = 0x1950A86A20F9469CFC6C  # what a file of torch before 1.6 starts with,
 _TORCH_PICKLES: Final = 3  # and the pickles that follow; the last one is the data
 _MEMBER: Final = re.compile(r"(\d{6})(-FULL)?\.(pickle\.pbz2|pth)")
@@ -40,6 +48,19 @@ _SCHEMA: Final = pa.schema(
         ("flops", pa.float64()),
         ("seconds", pa.float64()),
     ]
+)
+
+_BROKEN: Final = (
+    OSError,
+    EOFError,
+    ValueError,
+    LookupError,
+    RuntimeError,  # what an encrypted archive or one of an unknown kind raises
+    MemoryError,
+    struct.error,
+    lzma.LZMAError,
+    zipfile.BadZipFile,
+    zlib.error,
 )
 
 
@@ -91,14 +112,17 @@ def import_benchmark(
     .. [2] X. Dong et al., "NATS-Bench", TPAMI 2021.
     """
     source, target = Path(source), Path(target)
-    if not source.exists():
+    if not source.is_file() and not source.is_dir():
+        if source.exists():
+            raise DataError(f"{source} is a pipe or device; {_EXPECTED}")
         raise DataError(f"no file or folder {source}; {_EXPECTED}")
     check_output(target, [source])
-    metadata = {"source": source.name, "table": "one row for each training"}
+    metadata = {"source": printable(source.name), "table": "one row for each training"}
     with replacing(target) as temporary:
-        with pq.ParquetWriter(
-            temporary, _SCHEMA.with_metadata(metadata), compression="zstd"
-        ) as writer:
+        with (
+            temporary.open("wb") as file,
+            pq.ParquetWriter(file, _SCHEMA.with_metadata(metadata), compression="zstd") as writer,
+        ):
             rows = _Rows(writer)
             try:
                 read = _read_folder if source.is_dir() else _read_file
@@ -131,6 +155,8 @@ class _Rows:
         _check_name(architecture)
         for (dataset, _), trial in trials.items():
             for split, (accuracy, loss) in sorted(trial.results.items()):
+                if accuracy < 0 or accuracy > _ALL:  # NaN is neither, and stands for no value
+                    raise DataError(f"{architecture} has an accuracy of {accuracy:g} per cent")
                 row = (
                     architecture,
                     dataset,
@@ -164,10 +190,12 @@ class _Rows:
 
 def _check_name(architecture: str) -> None:
     """Refuse what is neither a cell of NAS-Bench-201 nor a network of the size search space."""
+    if not isinstance(architecture, str):
+        raise DataError("a record names its architecture by no text")
     try:
         if not _SIZES.fullmatch(architecture):
             parse_architecture(architecture)
-    except (SpaceError, TypeError) as error:
+    except SpaceError as error:
         raise DataError(f"{architecture!r} is no architecture of NAS-Bench-201") from error
 
 
@@ -186,6 +214,8 @@ def _read_file(path: Path, rows: _Rows, on_event: OnEvent) -> None:
 def _read_folder(folder: Path, rows: _Rows, on_event: OnEvent) -> None:
     """Read an unpacked folder: one file for each architecture."""
     members = _members(folder)
+    if strange := [path.name for path in members if not path.is_file()]:
+        raise DataError(f"{strange[0]} in {folder} is no file")
     for number, path in enumerate(members, start=1):
         with path.open("rb") as file:
             try:
@@ -211,14 +241,16 @@ def _members(folder: Path) -> list[Path]:
 def _read_data(raw: BufferedIOBase, add: OnArchitecture) -> None:
     """Find out how a file is packed, and read its records."""
     head = raw.read(4)
+    size = raw.seek(0, SEEK_END)
     raw.seek(0)
     try:
         if head.startswith(b"BZh"):
             with bz2.open(raw) as file:
-                read_records(file, add)
+                read_records(file, add, most_bytes=most_unpacked(size))
         elif head.startswith(b"PK"):
-            with zipfile.ZipFile(raw) as archive, archive.open(_pickle_in(archive)) as file:
-                read_records(cast("BufferedIOBase", file), add)
+            with zipfile.ZipFile(raw) as archive, archive.open(_pickle_in(archive)) as member:
+                inside = cast("BufferedIOBase", member)
+                read_records(inside, add, most_bytes=most_unpacked(size))
         elif head.startswith(b"\x80"):
             if read_records(raw, add) == _TORCH_MAGIC:
                 for _ in range(_TORCH_PICKLES):
@@ -228,7 +260,7 @@ def _read_data(raw: BufferedIOBase, add: OnArchitecture) -> None:
             raise DataError(foreign)  # noqa: TRY301 - with the other faults of a file
     except DataError:
         raise
-    except (OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except _BROKEN as error:
         raise DataError(f"the packed data is truncated or damaged ({error})") from error
 
 

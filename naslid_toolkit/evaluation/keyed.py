@@ -8,7 +8,7 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
-from naslid_toolkit.errors import DataError, SpaceError, nearest_name
+from naslid_toolkit.errors import DataError, SpaceError, nearest_name, printable
 from naslid_toolkit.evaluation.columns import (
     SMALLER_IS_BETTER,
     Numbers,
@@ -129,7 +129,9 @@ class KeyedTable:
         """Return what was read of it."""
         left = {name or NAMELESS: why for name, why in {**left_out, **self.problems}.items()}
         every = tuple(dict.fromkeys([*self.notes, *notes]))
-        return Reading(self.path.name, self.whole.form, self.key, found, taken, left, every)
+        return Reading(
+            printable(self.path.name), self.whole.form, self.key, found, taken, left, every
+        )
 
     def by_architecture(self, chosen: Mapping[str, pd.Series]) -> tuple[pd.DataFrame, list[str]]:
         """Return chosen columns by architecture and seed, and what was done with repeated rows.

@@ -26,7 +26,7 @@ def name_of(value: object) -> str:
         value = value.tolist()
     if isinstance(value, list | tuple | dict):
         return json.dumps(value, default=str)
-    return "" if is_missing(value) and not isinstance(value, str) else str(value).strip()
+    return "" if is_missing(value) else str(value).strip()
 
 
 def _plain_name(name: str) -> str:

@@ -18,11 +18,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from naslid_toolkit.errors import DataError
+from naslid_toolkit.evaluation.plain_pickles import read_plain
 from naslid_toolkit.evaluation.records import frame_of
-from naslid_toolkit.evaluation.unpickling import read_plain
+from naslid_toolkit.evaluation.unpickling import most_unpacked
 
 EXPECTED: Final = "expected a Parquet or CSV table"
-_LARGEST: Final = 1 << 31  # bytes of an unpacked table
+_LARGEST: Final = 1 << 29  # bytes of a table as text
+_SURELY: Final = 1 << 26  # bytes that any packed text may have: cells in order pack very well
+_MOST_ROWS: Final = 50_000_000  # of a Parquet file, where few bytes may stand for many rows
 _SAMPLE: Final = 50  # lines that tell how a text is separated
 _SEPARATORS: Final[Mapping[str, str]] = {"\t": "tabs", ";": "';'", ",": "','", " ": "blanks"}
 _PACKED: Final[Mapping[bytes, Callable[..., Any]]] = {
@@ -39,6 +42,21 @@ _FOREIGN: Final[Mapping[bytes, str]] = {
     b"\xd0\xcf\x11\xe0": "an old Excel workbook",
     b"<": "a web page",
 }
+
+_DAMAGED: Final = (  # what a reader may raise for content that is not what it looks like
+    pa.ArrowException,
+    OSError,
+    EOFError,
+    ValueError,
+    TypeError,
+    LookupError,
+    ArithmeticError,
+    AttributeError,
+    MemoryError,
+    csv.Error,
+    lzma.LZMAError,
+    zlib.error,
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -76,6 +94,8 @@ def read_raw(path: Path) -> RawTable:
             f"{path} is a folder; {EXPECTED}, or make one of the folder with 'naslid truth import'"
         )
     if not path.is_file():
+        if path.exists():
+            raise DataError(f"{path} is a pipe or device; {EXPECTED} in a file")
         raise DataError(f"no file {path}; {EXPECTED} of accuracies")
     try:
         return _read_file(path)
@@ -83,7 +103,7 @@ def read_raw(path: Path) -> RawTable:
         raise type(error)(f"{path}: {error}") from error
     except RecursionError as error:
         raise DataError(f"{path} is nested too deeply for a table") from error
-    except (pa.ArrowException, OSError, EOFError, ValueError, lzma.LZMAError, zlib.error) as error:
+    except _DAMAGED as error:
         raise DataError(f"{path} is damaged or not a Parquet or CSV table ({error})") from error
 
 
@@ -92,35 +112,52 @@ def _read_file(path: Path) -> RawTable:
         head = file.read(8)
     if head.startswith(b"PAR1"):
         return _read_parquet(path)
-    unpack: Callable[..., Any] = next((f for m, f in _PACKED.items() if head.startswith(m)), open)
+    unpack = next((f for magic, f in _PACKED.items() if head.startswith(magic)), None)
+    if unpack is None:
+        with path.open("rb") as file:
+            return _read_content(file, None)
     with unpack(path, "rb") as file:
-        return _read_content(file)
+        return _read_content(file, most_unpacked(path.stat().st_size))
 
 
 def _read_parquet(path: Path) -> RawTable:
-    table = pq.read_table(path)
+    with path.open("rb") as file:  # whose name need not be in UTF-8
+        rows = pq.read_metadata(file).num_rows
+        if rows > _MOST_ROWS:
+            raise DataError(f"it has {rows:,} rows, more than {_MOST_ROWS:,}, which no table needs")
+        table = pq.read_table(file)
     raw = table.schema.metadata or {}
-    frame = table.to_pandas()
+    frame, notes = _frame(table)
     if not isinstance(frame.index, pd.RangeIndex):
         frame = frame.reset_index(names=[str(n or "") for n in frame.index.names])
-    metadata = {k.decode(): v.decode(errors="replace") for k, v in raw.items()}
-    return RawTable(frame.rename(columns=str), "Parquet", metadata)
+    metadata = {k.decode(errors="replace"): v.decode(errors="replace") for k, v in raw.items()}
+    return RawTable(frame.rename(columns=str), "Parquet", metadata, notes)
 
 
-def _read_content(file: BufferedIOBase) -> RawTable:
-    """Find out what a file holds, and read it; it stands at its start."""
+def _frame(table: pa.Table) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """Return a table of pandas; without what pandas noted about it where that is damaged."""
+    try:
+        return table.to_pandas(), ()
+    except (*_DAMAGED, RecursionError):
+        note = "what pandas noted in the file is damaged and was not used"
+        return table.replace_schema_metadata(None).to_pandas(), (note,)
+
+
+def _read_content(file: BufferedIOBase, most: int | None) -> RawTable:
+    """Find out what a file holds, and read at most so much of it; it stands at its start."""
     head = file.read(8)
     if head.startswith(b"\x80"):
         file.seek(0)
-        return _plain(read_plain(file), "plain pickle")
+        return _plain(read_plain(file, most_bytes=most), "plain pickle")
     for magic, what in _FOREIGN.items():
         if head.startswith(magic):
             raise DataError(
                 f"it is damaged or not a Parquet or CSV table: it is {what}; save its table as CSV"
             )
-    content = head + file.read(_LARGEST)
-    if len(content) >= _LARGEST:
-        raise DataError(f"it unpacks to more than {_LARGEST >> 30} GiB, which no table needs")
+    limit = _LARGEST if most is None else min(max(most, _SURELY), _LARGEST)
+    content = head + file.read(limit)
+    if len(content) > limit:
+        raise DataError(f"it holds more than {limit >> 20} MiB of text, which no table needs")
     text = _text(content)
     if not text.strip():
         raise DataError(f"the file is empty; {EXPECTED}")

@@ -10,7 +10,7 @@ from typing import Final, Literal
 import pandas as pd
 
 from naslid_toolkit.datasets import Images
-from naslid_toolkit.errors import ConfigError, SpaceError, nearest_name
+from naslid_toolkit.errors import ConfigError, DataError, SpaceError, nearest_name
 from naslid_toolkit.evaluation.proxies import PROXIES
 from naslid_toolkit.partition.tree import SplitTree
 from naslid_toolkit.runtime import (
@@ -18,6 +18,7 @@ from naslid_toolkit.runtime import (
     WorkDone,
     append_json_line,
     ignore_event,
+    open_regular,
     read_json_lines,
 )
 from naslid_toolkit.space.architecture import Architecture
@@ -29,6 +30,7 @@ from naslid_toolkit.supernet.network import Skeleton, Supernet
 Score = Callable[[Architecture], float]
 Measure = Literal["accuracy", "log_likelihood"]
 _KEPT_AS: Final = {"zen": "zen of drawn weights"}  # a cache's "zen" is of the network's own
+_BEGINNING: Final = b'{"key": "'  # of every line of a cache
 _TOGETHER: Final = 48  # architectures scored in one pass, as many as share most of the first cell
 
 
@@ -183,7 +185,7 @@ def score_proxies(
     ConfigError
         If there is no proxy of a name.
     DataError
-        If the cache is damaged.
+        If the cache is damaged, or no file of scores; names the line.
     """
     names = list(proxies)
     for name in names:
@@ -191,8 +193,7 @@ def score_proxies(
             raise ConfigError(f"no proxy {name!r}; {nearest_name(name, PROXIES)}")
     chosen = list(dict.fromkeys(architectures))
     key = _fingerprint(images, skeleton, seed)
-    kept = [] if cache is None else read_json_lines(Path(cache))
-    known = {row["architecture"]: row["scores"] for row in kept if row["key"] == key}
+    known = {} if cache is None else _kept_scores(Path(cache), key)
     rows: dict[str, dict[str, float]] = {}
     for number, architecture in enumerate(chosen, start=1):
         text = format_architecture(architecture)
@@ -210,6 +211,47 @@ def score_proxies(
         rows[text] = {n: -math.inf if value is None else value for n, value in found.items()}
         on_event(WorkDone("training-free scores", number, len(chosen), "architectures"))
     return pd.DataFrame.from_dict(rows, orient="index", columns=names)
+
+
+def _kept_scores(path: Path, key: str) -> dict[str, dict[str, float | None]]:
+    """Read the scores that a cache keeps under a key, by architecture."""
+    if path.exists():
+        _check_end(path)
+    known = {}
+    for number, row in enumerate(read_json_lines(path), start=1):
+        if not _is_kept(row):
+            raise DataError(
+                f"line {number} of {path} is no line of scores; name another file as cache, or "
+                f"remove the line"
+            )
+        if row["key"] == key:
+            known[row["architecture"]] = row["scores"]
+    return known
+
+
+def _check_end(path: Path) -> None:
+    """Refuse a last, unfinished line of somebody else, which would be cut off by the next one."""
+    with open_regular(path, "rb") as file:
+        lines = file.read().split(b"\n")
+    begun = lines[-1][: len(_BEGINNING)]
+    if not _BEGINNING.startswith(begun):
+        raise DataError(f"line {len(lines)} of {path} is no line of scores; name another file")
+
+
+def _is_kept(row: object) -> bool:
+    """Say whether a line is one that :func:`score_proxies` writes."""
+    if not isinstance(row, dict) or row.keys() != {"key", "architecture", "scores"}:
+        return False
+    texts, scores = (row["key"], row["architecture"]), row["scores"]
+    if not all(isinstance(text, str) for text in texts) or not isinstance(scores, dict):
+        return False
+    return all(value is None or _is_finite(value) for value in scores.values())
+
+
+def _is_finite(value: object) -> bool:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return abs(value) < math.inf
 
 
 def _fingerprint(images: Images, skeleton: Skeleton, seed: int) -> str:

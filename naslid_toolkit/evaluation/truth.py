@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
@@ -45,6 +45,7 @@ DIGITS_SKELETON: Final = Skeleton(
     channels=8, cells=1, image_shape=(1, 8, 8), classes=10, affine=True, statistics="running"
 )
 DIGITS_TRAINING: Final = TrainingConfig(epochs=2, batch_size=32, learning_rate=0.1)
+_SHARES: Final = ("test_accuracy", "valid_accuracy")
 _BLOCK: Final = 128  # networks trained side by side; part of the recipe
 
 
@@ -233,7 +234,7 @@ def build_digits_truth(
     ConfigError
         If the shard is not one of the shards.
     DataError
-        If a part is damaged, or was made by another recipe.
+        If a part is damaged, is that of another block or seed, or was made by another recipe.
     """
     path = Path(path)
     if not 0 <= shard < shards:
@@ -244,7 +245,7 @@ def build_digits_truth(
     missing = [unit for unit in mine if not _part(path, *unit).exists()]
     done = len(mine) - len(missing)
     for (block, seed), frame in _results(missing, executor):
-        _write(_part(path, block, seed), frame)
+        _write(_part(path, block, seed), frame, block=block, seed=seed)
         done += 1
         on_event(WorkDone("training alone", done, len(mine), f"blocks of {_BLOCK} cells"))
     finished = [unit for unit in units if _part(path, *unit).exists()]
@@ -252,7 +253,7 @@ def build_digits_truth(
         seed for seed in seeds if all((block, seed) in finished for block in range(blocks))
     )
     if complete:
-        parts = [_read_part(_part(path, *unit)) for unit in units if unit[1] in complete]
+        parts = [_read_part(_part(path, *unit), *unit) for unit in units if unit[1] in complete]
         _write(path, pd.concat(parts, ignore_index=True))
     return TruthProgress(complete, len(finished), len(units))
 
@@ -282,19 +283,40 @@ def _recipe() -> str:
     return repr((_digits().name, DIGITS_SKELETON, DIGITS_TRAINING, _BLOCK))
 
 
-def _read_part(path: Path) -> pd.DataFrame:
+def _read_part(path: Path, block: int, seed: int) -> pd.DataFrame:
+    """Read the results of one block with one seed, and see that they are those."""
+    again = "delete it and run the same command again"
+    if not path.is_file():
+        raise DataError(f"{path} is no file; {again}")
     try:
         table = pq.read_table(path)
-    except (pa.ArrowInvalid, OSError) as error:
-        raise DataError(f"{path} is damaged; delete it and run the same command again") from error
+        frame: pd.DataFrame = table.to_pandas(ignore_metadata=True)
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise DataError(f"{path} is damaged; {again}") from error
     if (table.schema.metadata or {}).get(b"recipe") != _recipe().encode():
         raise DataError(f"{path} was made by another recipe; delete it, or name another --out")
-    frame: pd.DataFrame = table.to_pandas()
+    own = table.schema.metadata.get(b"part")  # which parts of earlier versions do not say
+    if own not in {None, _about_part(block, seed).encode()}:
+        raise DataError(f"{path} holds {own.decode(errors='replace')}; {again}")
+    expected = [format_architecture(cell) for cell in digits_blocks()[block]]
+    columns = {field.name for field in fields(TrainedAlone)}
+    if columns != set(frame) or frame["architecture"].tolist() != expected:
+        raise DataError(f"{path} holds other cells than block {block}; {again}")
+    if not frame["seed"].eq(seed).all():
+        raise DataError(f"{path} holds results of another seed than {seed}; {again}")
+    if not all(frame[share].between(0, 1).all() for share in _SHARES):
+        raise DataError(f"{path} holds accuracies outside of [0, 1]; {again}")
     return frame
 
 
-def _write(path: Path, frame: pd.DataFrame) -> None:
-    """Write a table with its recipe in the file's metadata."""
+def _about_part(block: int, seed: int) -> str:
+    return f"block {block} with seed {seed}"
+
+
+def _write(
+    path: Path, frame: pd.DataFrame, *, block: int | None = None, seed: int | None = None
+) -> None:
+    """Write a table with its recipe, and what part it is, in the file's metadata."""
     metadata: dict[str, Any] = {
         "task": _digits().name,
         "recipe": _recipe(),
@@ -302,6 +324,8 @@ def _write(path: Path, frame: pd.DataFrame) -> None:
         "torch": torch.__version__.split("+")[0],
         "licence": "MIT; images: scikit-learn's digits (Alpaydin and Kaynak, UCI, CC BY 4.0)",
     }
+    if block is not None and seed is not None:
+        metadata["part"] = _about_part(block, seed)
     table = pa.Table.from_pandas(frame, preserve_index=False)
     table = table.replace_schema_metadata({**(table.schema.metadata or {}), **metadata})
     with replacing(path) as temporary:

@@ -2,8 +2,9 @@
 
 import pickle  # its opcodes are interpreted here, its calls are not made
 import re
+import struct
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from io import BufferedIOBase
 from typing import Any, Final
@@ -15,7 +16,11 @@ from naslid_toolkit.errors import DataError
 _LONGEST: Final = 1 << 26  # bytes of one string or frame; longer ones are an attack
 _TRIAL: Final = frozenset({"eval_acc1es", "eval_losses", "eval_names", "epochs", "seed"})
 _ARCHITECTURE: Final = frozenset({"all_results", "arch_str"})
+_ALWAYS: Final = 1 << 22  # bytes that any packed file may unfold to, and how many for each of its
+_PACKED_TO: Final = 100
 _FEW: Final = 16
+_KEY_DEPTH: Final = 3  # tuples within each other in a key, and the most entries of each
+_KEY_ENTRIES: Final = 64
 _EPOCH_KEY: Final = re.compile(r".+@\d+")  # 'x-valid@199': often new in every trial
 _NUMBER_TYPE: Final = re.compile(r"[<>=|]?[fiub][1248]")
 
@@ -36,6 +41,17 @@ class Trial:
     results: Mapping[str, tuple[float, float]]
 
 
+def most_unpacked(packed: int) -> int:
+    """Return how many bytes a packed file of data may unfold to: an attack gives far more.
+
+    Examples
+    --------
+    >>> most_unpacked(2_000) / 2**20 < 5
+    True
+    """
+    return _ALWAYS + _PACKED_TO * packed
+
+
 class _Forgotten:
     """Stands for an object of an earlier record, which is no longer kept."""
 
@@ -44,54 +60,12 @@ _FORGOTTEN: Final = _Forgotten()
 OnArchitecture = Callable[[str, Mapping[tuple[str, int], Trial]], None]
 
 
-class TrainingsError(DataError):
-    """A file that holds trainings of a benchmark and no plain table."""
-
-
-def read_plain(file: BufferedIOBase) -> Any:  # noqa: ANN401 - whatever the file holds
-    """Interpret the pickles of a file that hold a table: plain containers, numbers and texts.
-
-    Parameters
-    ----------
-    file
-        Stands at the start of one pickle, or of several one after the other.
-
-    Returns
-    -------
-    object
-        What the pickle holds; of several a list.
-
-    Raises
-    ------
-    TrainingsError
-        At the first training of an official benchmark file, which is no table.
-    DataError
-        As :func:`read_records`.
-    """
-    found = []
-    start = file.tell()
-    while file.read(1):
-        file.seek(start)
-        found.append(read_records(file, _refuse_architecture, on_trial=_refuse_trial))
-        start = file.tell()
-    return found[0] if len(found) == 1 else found
-
-
-def _refuse_trial(_record: Mapping[str, Any]) -> Trial:
-    raise TrainingsError(
-        "the file holds trainings of a benchmark; make a table of it with 'naslid truth import'"
-    )
-
-
-def _refuse_architecture(_name: str, trials: Mapping[tuple[str, int], Trial]) -> None:
-    _refuse_trial(trials)  # type: ignore[arg-type]  # whatever it holds, it is refused
-
-
 def read_records(
     file: BufferedIOBase,
     on_architecture: OnArchitecture,
     *,
     on_trial: Callable[[Mapping[str, Any]], Trial] | None = None,
+    most_bytes: int | None = None,
 ) -> Any:  # noqa: ANN401 - whatever the file holds
     """Interpret one pickle and hand over each architecture's trials as soon as they are read.
 
@@ -108,6 +82,8 @@ def read_records(
         Receives the official string and the trials by data set and seed.
     on_trial
         Reduces the record of one training; None keeps its last epoch.
+    most_bytes
+        How much to read at most; None: any amount.
 
     Returns
     -------
@@ -117,38 +93,50 @@ def read_records(
     Raises
     ------
     DataError
-        If the pickle is truncated, or names anything but plain data.
+        If the pickle is truncated, larger than allowed, or names anything but plain data.
     """
     try:
-        return _Reader(_Guarded(file), on_architecture, on_trial or _trial).load()
+        return _Reader(_Guarded(file, most_bytes), on_architecture, on_trial or _trial).load()
     except DataError:
         raise
-    except (
-        pickle.UnpicklingError,
-        EOFError,
-        ValueError,
-        KeyError,
-        IndexError,
-        TypeError,
-        AttributeError,
-        OverflowError,
-    ) as error:
+    except _DAMAGED as error:
         raise DataError(f"the pickle is truncated or damaged ({error})") from error
 
 
-class _Guarded:
-    """A file that refuses to read unreasonably much at once."""
+_DAMAGED: Final = (
+    pickle.UnpicklingError,
+    struct.error,
+    EOFError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    ArithmeticError,
+    RecursionError,
+    MemoryError,
+)
 
-    def __init__(self, file: BufferedIOBase) -> None:
+
+class _Guarded:
+    """A file that refuses to read unreasonably much, at once or in all."""
+
+    def __init__(self, file: BufferedIOBase, most_bytes: int | None) -> None:
         self.file = file
+        self._left = float("inf") if most_bytes is None else most_bytes
 
     def read(self, size: int) -> bytes:
         if size > _LONGEST:
             raise DataError(f"the pickle announces a piece of {size} bytes; it was not read")
-        return self.file.read(size)
+        return self._counted(self.file.read(size))
 
     def readline(self) -> bytes:
-        return self.file.readline(_LONGEST)
+        return self._counted(self.file.readline(_LONGEST))
+
+    def _counted(self, data: bytes) -> bytes:
+        self._left -= len(data)
+        if self._left < 0:
+            raise DataError("the packed data unfolds to far more than data does; it was not read")
+        return data
 
 
 _Standard: Any = vars(pickle)["_Unpickler"]  # the interpreter written in Python
@@ -221,25 +209,41 @@ class _Reader(_Standard):  # type: ignore[misc]  # the standard library does not
     def _setitems(self) -> None:
         self._fill(self.pop_mark())
 
+    def _dict(self) -> None:
+        items = self.pop_mark()
+        self.append({})
+        self._fill(items)
+
+    def _additems(self) -> None:
+        items = self.pop_mark()
+        self.stack[-1].update(map(_key, items))
+
+    def _frozenset(self) -> None:
+        self.append(frozenset(map(_key, self.pop_mark())))
+
     def _fill(self, items: list[Any]) -> None:
         """Fill the dictionary on top of the stack; reduce it if it is a record."""
         target = self.stack[-1]
         for key, value in zip(items[::2], items[1::2], strict=True):
-            target[key] = value
+            target[_key(key)] = value
         if target.keys() >= _TRIAL:
             self.stack[-1] = self._on_trial(target)
-            self._forget()
+            self._forget(names=False)  # other trainings of the architecture may refer to them
         elif target.keys() >= _ARCHITECTURE:
             self._on_architecture(target["arch_str"], target["all_results"])
             self.stack[-1] = None
-            self._forget()
+            self._forget(names=True)
 
-    def _forget(self) -> None:
-        """Drop what only the record just read could refer to."""
+    def _forget(self, *, names: bool) -> None:
+        """Drop what only the record just read could refer to, and its names if that is wanted."""
+        waiting = []
         for index in self._fresh:
-            if not self._may_come_again(self.memo[index]):
-                del self.memo[index]
-        self._fresh.clear()
+            value = self.memo.get(index)
+            if not names and (isinstance(value, str) or _is_short(value)):
+                waiting.append(index)
+            elif not self._may_come_again(value):
+                self.memo.pop(index, None)
+        self._fresh = waiting
 
     def _may_come_again(self, value: object) -> bool:
         """Say whether other records may refer to a value.
@@ -248,8 +252,7 @@ class _Reader(_Standard):  # type: ignore[misc]  # the standard library does not
         a new one in each; the first few of a value are kept, so that both work and the memory
         stays bounded.
         """
-        short = isinstance(value, tuple) and all(isinstance(one, str | int) for one in value)
-        if short or (isinstance(value, str) and _EPOCH_KEY.fullmatch(value)):
+        if _is_short(value) or (isinstance(value, str) and _EPOCH_KEY.fullmatch(value)):
             self._keys[str(value)] += 1
             return self._keys[str(value)] <= _FEW
         return _shared(value)
@@ -272,8 +275,12 @@ INT BININT BININT1 BININT2 LONG LONG1 LONG4 FLOAT BINFLOAT
 STRING BINSTRING SHORT_BINSTRING UNICODE BINUNICODE SHORT_BINUNICODE BINUNICODE8
 BINBYTES SHORT_BINBYTES BINBYTES8
 EMPTY_LIST LIST APPEND APPENDS EMPTY_TUPLE TUPLE TUPLE1 TUPLE2 TUPLE3
-EMPTY_DICT DICT EMPTY_SET ADDITEMS FROZENSET GLOBAL STACK_GLOBAL REDUCE PERSID BINPERSID
+EMPTY_DICT EMPTY_SET GLOBAL STACK_GLOBAL REDUCE PERSID BINPERSID
 """
+
+
+def _is_short(value: object) -> bool:
+    return isinstance(value, tuple) and all(isinstance(one, str | int) for one in value)
 
 
 def _shared(value: object) -> bool:
@@ -281,6 +288,26 @@ def _shared(value: object) -> bool:
     if isinstance(value, list):
         return len(value) <= _FEW and all(isinstance(item, str) for item in value)
     return callable(value) or isinstance(value, str)
+
+
+def _key(value: Any, depth: int = _KEY_DEPTH) -> Any:  # noqa: ANN401 - plain data
+    """Return a key; refuse tuples so deep or long that hashing them would never end."""
+    if isinstance(value, tuple | frozenset):
+        if not depth or len(value) > _KEY_ENTRIES:
+            raise DataError("the pickle has a key that is nested too deeply for a name")
+        for one in value:
+            _key(one, depth - 1)
+    return value
+
+
+def _ordered(items: Iterable[tuple[Any, Any]] = ()) -> "OrderedDict[Any, Any]":
+    """Stand for an ordered dictionary."""
+    return OrderedDict((_key(key), value) for key, value in items)
+
+
+def _set(items: Iterable[Any] = ()) -> set[Any]:
+    """Stand for a set."""
+    return set(map(_key, items))
 
 
 def _nothing(*_arguments: object) -> None:
@@ -302,9 +329,9 @@ def _number(code: str, data: bytes | str) -> float | int:
 
 
 _STANDINS: Final[Mapping[tuple[str, str], Callable[..., Any]]] = {
-    ("collections", "OrderedDict"): OrderedDict,
-    ("builtins", "set"): set,
-    ("__builtin__", "set"): set,
+    ("collections", "OrderedDict"): _ordered,
+    ("builtins", "set"): _set,
+    ("__builtin__", "set"): _set,
     ("numpy", "dtype"): _number_type,
     ("numpy.core.multiarray", "scalar"): _number,
     ("numpy._core.multiarray", "scalar"): _number,
@@ -322,6 +349,9 @@ _Reader.dispatch |= {
     pickle.BUILD[0]: _Reader._build,  # noqa: SLF001
     pickle.SETITEM[0]: _Reader._setitem,  # noqa: SLF001
     pickle.SETITEMS[0]: _Reader._setitems,  # noqa: SLF001
+    pickle.DICT[0]: _Reader._dict,  # noqa: SLF001
+    pickle.ADDITEMS[0]: _Reader._additems,  # noqa: SLF001
+    pickle.FROZENSET[0]: _Reader._frozenset,  # noqa: SLF001
 }
 
 
@@ -331,6 +361,8 @@ def _trial(record: Mapping[str, Any]) -> Trial:
     accuracies, losses = record["eval_acc1es"], record["eval_losses"]
     names = record["eval_names"]
     for name in names:
+        if not isinstance(name, str):
+            raise DataError("a training names what it was evaluated on by no text")
         if f"{name}@{last}" not in accuracies:
             raise DataError(
                 f"a training over {last + 1} epochs with seed {record['seed']} has no result after "

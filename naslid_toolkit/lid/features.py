@@ -2,6 +2,7 @@
 
 import re
 import sys
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -174,9 +175,14 @@ def watch_layers(
     look
         Called in the order the layers run, each time they run, with the name of the run: that of
         the layer, then ``name#2``, and so on.
+
+    Raises
+    ------
+    NetworkError
+        If a layer ran in another thread, at the end.
     """
     modules = named_layers(network)
-    runs: Counter[str] = Counter()
+    runs = _Runs()
     with ExitStack() as stack:
         for name in layers:  # the method of a scripted module refuses, though it has hooks
             hook = partial(_after_a_run, name, runs, look)
@@ -188,16 +194,33 @@ def watch_layers(
         stack.enter_context(torch.inference_mode(mode=False))  # a write to a weight shows
         stack.enter_context(torch.no_grad())
         yield
+    if runs.strangers:
+        raise NetworkError(
+            f"layer {runs.strangers[0]!r} runs in another thread than the measurement, so its "
+            f"runs cannot be told apart; run the network in one thread"
+        )
+
+
+class _Runs(Counter[str]):
+    """How often each layer ran in this thread, and which ones ran in others."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.thread = threading.get_ident()
+        self.strangers: list[str] = []
 
 
 def _after_a_run(
     name: str,
-    runs: Counter[str],
+    runs: _Runs,
     look: Callable[[str, object], None],
     _module: nn.Module,
     _inputs: tuple[object, ...],
     output: object,
 ) -> None:
+    if threading.get_ident() != runs.thread:
+        runs.strangers.append(name)
+        return
     runs[name] += 1
     look(name if runs[name] == 1 else f"{name}#{runs[name]}", output)
 

@@ -14,6 +14,7 @@ from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 from naslid_toolkit.errors import NaslidError, ShapeError
 from naslid_toolkit.lid.features import Select, layer_of, named_layers, watch_layers
 from naslid_toolkit.lid.inputs import Call
+from naslid_toolkit.lid.marks import unwritten
 from naslid_toolkit.lid.unchanged import unchanged_state
 
 Shape = tuple[int, ...]
@@ -227,7 +228,11 @@ def _ran(
 ) -> bool:
     """Run a network without a trace; return whether it ran to its end."""
     try:
-        with unchanged_state(network), watch_layers(network, layers, look):
+        with (
+            unchanged_state(network),
+            unwritten(network),
+            watch_layers(network, layers, look),
+        ):
             if evaluating:
                 network.eval()
             call.run(network)

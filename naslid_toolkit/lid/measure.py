@@ -24,6 +24,7 @@ from naslid_toolkit.lid.gram import Precision, feature_matrix, pairwise_distance
 from naslid_toolkit.lid.image_rows import check_parts, first_rows, selected_rows, try_out
 from naslid_toolkit.lid.inputs import Call, CallReader, Probe
 from naslid_toolkit.lid.likelihood import LIDEstimator
+from naslid_toolkit.lid.marks import MEASURING, unwritten
 from naslid_toolkit.lid.profile import LayerDistances, LIDProfile
 from naslid_toolkit.lid.unchanged import unchanged_state
 from naslid_toolkit.plain_text import visible
@@ -119,7 +120,9 @@ def measure_distances(
     Each output is reduced to distances the moment it exists, so no feature map is kept. The
     network runs in the mode it is in, as it was written even if it is compiled; its parameters,
     buffers, modes, attributes, hooks and gradients, and all random states, are the same
-    afterwards, bit by bit, also after an exception.
+    afterwards, bit by bit, also after an exception. A forward pass that writes into its weights
+    is refused, and so is one whose layers run in other threads; threads that measure wait for
+    each other.
 
     Which dimension of an output the images run along is found by a trial on two images: the one
     that follows their number. Where it holds several rows an image, such as windows folded into
@@ -168,7 +171,8 @@ def measure_distances(
         If there is no batch, it is none, or batches differ in size; if a layer is unknown; if one
         that was asked for by its own name, or all layers, cannot be measured, and why.
     NetworkError
-        If the network is scripted, has weights without values, or fails in its forward pass.
+        If the network is scripted, has weights without values, fails in its forward pass, or a
+        layer runs in another thread meanwhile.
 
     Warns
     -----
@@ -225,7 +229,7 @@ def _measure(
     writes = False
     said: list[str] = []
     measured: list[Measured] = []
-    with unchanged_state(network) as outside:
+    with MEASURING, unchanged_state(network) as outside:
         calls = _of_one_size(CallReader(network, said).calls(images), k, said)
         for call in outside.each(calls):
             parts = [call] if micro_batch is None else call.parts(micro_batch)
@@ -296,7 +300,7 @@ def _one_pass(
         else:
             found[run] = reduce(run, features)
 
-    with watch_layers(network, list(chosen), look):
+    with unwritten(network), watch_layers(network, list(chosen), look):
         try:
             call.run(network)
         except (NaslidError, torch.cuda.OutOfMemoryError):

@@ -11,13 +11,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from naslid_toolkit.errors import ShapeError
+from naslid_toolkit.lid.marks import Restore, parameter_mementos
 
-Restore = Callable[[], object]
 Item = TypeVar("Item")
 
 _OWN: Final = frozenset({"training", "_parameters", "_buffers", "_modules"})
 _HOOKS: Final = frozenset(nn.Module().__dict__) - _OWN
+_HOOK_DICTS: Final = tuple(k for k, v in vars(nn.Module()).items() if k in _HOOKS and v == {})
 
 
 class Outside:
@@ -53,25 +53,22 @@ def unchanged_state(network: nn.Module) -> Iterator[Outside]:
     A measurement in training mode uses batch statistics, which moves running averages; this
     puts them back, bit by bit. So are what modules keep as plain attributes from one pass to the
     next (hidden states, caches, counters): tensors, random generators, the entries of dicts,
-    lists and sets, and whatever is replaced. Random states are those of torch (CPU and CUDA),
-    NumPy and Python.
+    lists and sets, and whatever is replaced: also parameters and their data, which may be new
+    ones, and hooks. Random states are those of torch (CPU and CUDA), NumPy and Python.
 
     Yields
     ------
     Outside
         Lets an iterable draw from the random states meanwhile.
 
-    Raises
-    ------
-    ShapeError
-        If the forward pass writes to a parameter. Keeping a copy of all parameters would cost
-        the memory of a second network.
+    See Also
+    --------
+    naslid_toolkit.lid.marks.unwritten : refuses writes to parameters. Keeping a copy of all
+        would cost the memory of a second network.
     """
     outside = Outside()
     restores = [restore for module in network.modules() for restore in _mementos(module)]
-    # Tensors made in inference mode have no version, and refuse to be written to outside it.
-    parameters = [(n, p) for n, p in network.named_parameters() if not p.is_inference()]
-    versions = [(n, p, p._version) for n, p in parameters]  # noqa: SLF001
+    restores += parameter_mementos(network)
     try:
         yield outside
     finally:
@@ -79,9 +76,6 @@ def unchanged_state(network: nn.Module) -> Iterator[Outside]:
             for restore in restores:
                 restore()
         outside.restore()
-    for name, parameter, version in versions:
-        if parameter._version != version:  # noqa: SLF001 - the only trace of a write
-            raise ShapeError(f"the forward pass writes to parameter {name!r}; measure a deepcopy")
 
 
 def _random_states() -> Restore:
@@ -107,6 +101,7 @@ def _mementos(module: nn.Module) -> Iterator[Restore]:
         return
     before = {name: value for name, value in vars(module).items() if name not in _HOOKS}
     yield partial(_set_attributes, module, before)
+    yield partial(_set_hooks, module, _hooks(module))
     for value in (*before.values(), *module._buffers.values()):  # noqa: SLF001 - replaced ones
         restore = _memento(value)
         if restore is not None:
@@ -118,6 +113,19 @@ def _set_attributes(module: nn.Module, before: Mapping[str, object]) -> None:
     for name in own.keys() - before.keys() - _HOOKS:
         del own[name]
     own.update(before)
+
+
+def _hooks(module: nn.Module) -> dict[str, dict[Any, Any]]:
+    own = vars(module)
+    return {name: dict(hooks) for name in _HOOK_DICTS if (hooks := own.get(name))}
+
+
+def _set_hooks(module: nn.Module, before: Mapping[str, Mapping[Any, Any]]) -> None:
+    after = _hooks(module)
+    for name in before.keys() | after.keys() if after != before else ():
+        hooks = vars(module)[name]  # the caller's own, which removing a hook needs
+        hooks.clear()
+        hooks.update(before.get(name, {}))
 
 
 def _memento(value: object) -> Restore | None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from naslid_toolkit.cli.commands import _build_parser
+from naslid_toolkit.cli.commands import build_parser
 from naslid_toolkit.errors import ConfigError
 from naslid_toolkit.search.config import RunConfig, merged
 from naslid_toolkit.search.limits import LIMITS
@@ -72,7 +72,7 @@ def _options(file: Path) -> Iterator[Checked]:
     here = Path.cwd()
     try:
         os.chdir(file.parent)
-        for name, parser in _parsers(_build_parser(), ""):
+        for name, parser in _parsers(build_parser(), ""):
             for action in parser._actions:
                 if not action.option_strings or action.type is None:
                     continue

@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from naslid_toolkit import RunConfig, few_shot_search
+from naslid_toolkit.search.storage import RunStore
 from tests.browser.lab import journeys, running_browser, running_lab, why_not
 
 CURVES, LAYERS, BATCHES, POINTS = 30, 17, 4, 128
@@ -138,11 +139,12 @@ def partition_explorer(journey, wire, folder, count, report):
 
 def replay(journey, wire, folder, count, report):
     row = {"event": "EpochDone", "learning_rate": 0.1, "seconds": 0.43}
-    with (folder / "events.jsonl").open("w") as handle:
-        for number in range(EVENTS):
-            task, epoch = divmod(number, 5000)
-            more = {"task": f"training node-{task}", "epoch": epoch + 1, "loss": 1 / (1 + epoch)}
-            handle.write(json.dumps({**row, **more}) + "\n")
+    files = RunStore.open(folder).files
+    files.forget("events.jsonl")
+    for number in range(EVENTS):
+        task, epoch = divmod(number, 5000)
+        more = {"task": f"training node-{task}", "epoch": epoch + 1, "loss": 1 / (1 + epoch)}
+        files.append("events.jsonl", {**row, **more})
     journey.open(
         "import time\nfrom naslid_toolkit.widgets import SearchMonitor\n"
         f"explorer = SearchMonitor({str(folder)!r})",

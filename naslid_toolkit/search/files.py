@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -172,21 +173,10 @@ class RunFiles:
         return Journal(self.path(name), chained=self.listed)
 
     def listing(self) -> Listing:
-        """Read the manifest."""
-        listing = Listing()
-        for row in self._manifest.read()[0]:
-            for name, (size, chain) in row.get("journals", {}).items():
-                if size >= listing.journals.get(name, Mark()).size:
-                    listing.journals[name] = Mark(int(size), str(chain))
-            if "begun" in row:
-                listing.files.setdefault(row["begun"], Listed()).begun = row["sha256"]
-            elif "written" in row:
-                listing.files[row["written"]] = Listed(row["sha256"])
-            elif "removed" in row:
-                before = listing.files.pop(row["removed"], Listed())
-                listing.files[row["removed"]] = Listed(None, before.written or before.begun)
-                listing.journals.pop(row["removed"], None)
-        return listing
+        """Read the manifest, unless it is what it was when it was last read."""
+        path = self._manifest.path
+        found = path.stat() if path.exists() else None
+        return _listing(path, None if found is None else (found.st_mtime_ns, found.st_size))
 
     def forget(self, name: str) -> None:
         """Delete a file or journal, whatever is in its place, and take it off the manifest."""
@@ -214,3 +204,22 @@ def file_hash(path: Path) -> str:
     """Return the SHA-256 of a file's content, as ``sha256sum`` prints it."""
     with path.open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+@lru_cache(maxsize=32)
+def _listing(path: Path, _version: tuple[int, int] | None) -> Listing:
+    """Read a manifest; nobody changes what is returned."""
+    listing = Listing()
+    for row in Journal(path).read()[0]:
+        for name, (size, chain) in row.get("journals", {}).items():
+            if size >= listing.journals.get(name, Mark()).size:
+                listing.journals[name] = Mark(int(size), str(chain))
+        if "begun" in row:
+            listing.files.setdefault(row["begun"], Listed()).begun = row["sha256"]
+        elif "written" in row:
+            listing.files[row["written"]] = Listed(row["sha256"])
+        elif "removed" in row:
+            before = listing.files.pop(row["removed"], Listed())
+            listing.files[row["removed"]] = Listed(None, before.written or before.begun)
+            listing.journals.pop(row["removed"], None)
+    return listing

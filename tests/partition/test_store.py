@@ -16,6 +16,8 @@ from naslid_toolkit.partition.store import MeasuredEdge, NeighbourStore
 from naslid_toolkit.search.config import RunConfig
 from naslid_toolkit.search.creating import create_store
 from naslid_toolkit.search.result import load_neighbours
+from naslid_toolkit.search.storage import RunStore
+from tests.search.folders import unlisted_copy
 
 
 @pytest.fixture
@@ -131,8 +133,9 @@ def test_a_run_keeps_its_distances(tiny_folder):
 
 
 def test_a_damaged_file_is_named(tmp_path, store):
-    run = create_store(tmp_path / "run", RunConfig.preset("tiny"), task=load_digits())
-    run.save_neighbours("root", store)
+    listed = create_store(tmp_path / "listed", RunConfig.preset("tiny"), task=load_digits())
+    listed.save_neighbours("root", store)
+    run = RunStore.open(unlisted_copy(listed.folder, tmp_path / "run"))
     path = run.folder / "distances" / "root.safetensors"
 
     whole = path.read_bytes()

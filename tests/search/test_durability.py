@@ -9,6 +9,7 @@ import sys
 import pandas as pd
 import pytest
 
+from naslid_toolkit.datasets import load_digits
 from naslid_toolkit.errors import DataError
 from naslid_toolkit.evaluation.benchmark import digits_truth_path, load_reference
 from naslid_toolkit.evaluation.ranking import tau_b

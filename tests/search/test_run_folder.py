@@ -391,7 +391,8 @@ SEARCH = [sys.executable, "-P", "-m", "naslid_toolkit", "search", "--preset", "t
 
 def test_ctrl_c_while_the_toolkit_loads_leaves_no_traceback(tmp_path):
     process = subprocess.Popen([*SEARCH, "--out", str(tmp_path / "run")], stderr=subprocess.PIPE)
-    time.sleep(0.7)  # Python is up and torch is not
+    maps = Path(f"/proc/{process.pid}/maps")
+    wait_for(lambda: "libtorch" in maps.read_text(), seconds=60)  # in the middle of it
     process.send_signal(signal.SIGINT)
 
     _, said = process.communicate(timeout=60)

@@ -1,5 +1,4 @@
 import json
-import shutil
 import time
 
 import pytest
@@ -8,6 +7,7 @@ from naslid_toolkit.errors import ConfigError, DataError, WorkerError
 from naslid_toolkit.search.config import RunConfig, merged
 from naslid_toolkit.search.launch import LOG, create_run
 from naslid_toolkit.widgets import SearchMonitor
+from tests.search.folders import unlisted_copy
 from tests.widgets.test_base import HOSTILE
 
 pytestmark = pytest.mark.slow
@@ -160,7 +160,7 @@ def test_what_a_log_says_is_text(tmp_path, tiny_config, shown):
 
 
 def test_events_are_text(tiny_folder, tmp_path, shown):
-    folder = shutil.copytree(tiny_folder, tmp_path / "run")
+    folder = unlisted_copy(tiny_folder, tmp_path / "run")
     text = (
         (folder / "events.jsonl").read_text().replace("training root-0", f"training {HOSTILE[:30]}")
     )
@@ -193,7 +193,7 @@ def test_what_is_no_run_is_refused(tmp_path, tiny_folder):
 
 
 def test_a_long_history_stays_small(tiny_folder, tmp_path, shown):
-    folder = shutil.copytree(tiny_folder, tmp_path / "run")
+    folder = unlisted_copy(tiny_folder, tmp_path / "run")
     row = {"event": "EpochDone", "learning_rate": 0.1, "seconds": 0.4}
     with (folder / "events.jsonl").open("w") as handle:
         for number in range(100_000):
@@ -209,7 +209,7 @@ def test_a_long_history_stays_small(tiny_folder, tmp_path, shown):
 
 
 def test_the_monitor_looks_by_itself_and_ends_with_its_dashboard(tiny_folder, tmp_path, shown):
-    folder = shutil.copytree(tiny_folder, tmp_path / "run")
+    folder = unlisted_copy(tiny_folder, tmp_path / "run")
     lines = (folder / "events.jsonl").read_text()
     (folder / "events.jsonl").write_text(lines[: lines.index("\n") + 1])
     monitor = shown(SearchMonitor(folder))

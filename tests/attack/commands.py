@@ -4,8 +4,9 @@ import contextlib
 import html
 import io
 import re
+import signal
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from naslid_toolkit.cli import main
@@ -31,6 +32,26 @@ class Refused(Exception):  # noqa: N818 - what is hoped for
 
 class Broken(Exception):  # noqa: N818
     """A traceback, or an exit status that means nothing."""
+
+
+class TooLongError(BaseException):
+    """Nothing may catch this as an error of the toolkit."""
+
+
+@contextlib.contextmanager
+def limited(seconds: int) -> Iterator[None]:
+    """Raise :class:`TooLongError` in what takes longer."""
+
+    def late(_signal: int, _frame: object) -> None:
+        raise TooLongError
+
+    before = signal.signal(signal.SIGALRM, late)
+    signal.alarm(seconds)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def api(work: Callable[[], str]) -> str:

@@ -5,7 +5,7 @@ import random
 import pytest
 
 from tests.attack.judge import FAULTS, Arena, cases
-from tests.attack.limits import attack_limits
+from tests.attack.limits import attack_settings
 from tests.attack.victims import victims
 
 _CASES = {"load": 120, "check": 20, "split": 15, "override": 10, "PartitionExplorer": 8}
@@ -44,7 +44,7 @@ def test_damaged_tables_and_images_are_refused_or_read_alike(name, arena, tmp_pa
     assert not wrong
 
 
-def test_settings_at_their_limits_are_taken_and_beyond_them_refused(tmp_path):
-    wrong = [(name, said) for name, ok, said in attack_limits(tmp_path) if not ok]
+def test_settings_at_their_limits_are_taken_and_beyond_them_refused():
+    wrong = [(name, said) for name, ok, said in attack_settings() if not ok]
 
     assert not wrong

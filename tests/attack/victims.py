@@ -107,7 +107,7 @@ def _old_unfinished(source: Path, to: Path) -> None:
 
 def _hierarchical(to: Path) -> None:
     config = _small(levels=0, warmup_epochs=1, split={"contexts": 1}, training={"epochs": 2})
-    hierarchical_search(config, load_digits(), samples=2, out=to / "seed0")
+    hierarchical_search(config, load_digits(), out=to / "seed0")
 
 
 def _study(to: Path) -> None:

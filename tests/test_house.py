@@ -45,8 +45,8 @@ def test_a_module_has_at_most_400_lines(path):
     assert len(path.read_text().splitlines()) <= 400
 
 
-def test_there_are_at_most_135_modules():
-    assert len([path for path in MODULES if path.name != "__init__.py"]) <= 135
+def test_there_are_at_most_140_modules():
+    assert len([path for path in MODULES if path.name != "__init__.py"]) <= 140
 
 
 def test_the_public_names_are_those_agreed_on():

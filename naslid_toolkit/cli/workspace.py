@@ -44,8 +44,8 @@ def add_lab_options(parser: argparse.ArgumentParser) -> None:
         help="a folder of 'naslid new'; made if it does not exist (default: naslid)",
     )
     add("--no-browser", action="store_true", help="only print the address")
-    port = whole(1, 65_535)
-    add("--port", type=port, metavar="N", help="port of the server (default: a free one)")
+    port = whole(0, 65_535)
+    add("--port", type=port, metavar="N", help="port of the server (default, and 0: a free one)")
     add("--ip", metavar="ADDRESS", help="address to listen on (default: this machine only)")
     add(
         "--jupyter",

@@ -25,7 +25,7 @@ def read_plain(file: BufferedIOBase, *, most_bytes: int | None = None) -> Any:  
     file
         Stands at the start of one pickle, or of several one after the other.
     most_bytes
-        As :func:`read_records`.
+        As :func:`~naslid_toolkit.evaluation.unpickling.read_records`.
 
     Returns
     -------
@@ -37,7 +37,8 @@ def read_plain(file: BufferedIOBase, *, most_bytes: int | None = None) -> Any:  
     TrainingsError
         At the first training of an official benchmark file, which is no table.
     DataError
-        As :func:`read_records`, or if it is nested too deeply or its pieces repeat without bound.
+        As :func:`~naslid_toolkit.evaluation.unpickling.read_records`, or if it is nested too
+        deeply or its pieces repeat without bound.
     """
     found = []
     start = file.tell()

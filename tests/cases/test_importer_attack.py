@@ -257,10 +257,12 @@ def test_a_pipe_or_device_is_refused_and_not_waited_for(tmp_path, command, capsy
 
 
 def test_a_pipe_in_a_folder_of_a_benchmark_is_refused(tmp_path):
-    os.mkfifo(tmp_path / "000000-FULL.pth")
+    folder = tmp_path / "benchmark"
+    folder.mkdir()
+    os.mkfifo(folder / "000000-FULL.pth")
 
     with pytest.raises(DataError, match=r"000000-FULL.pth in .* is no file"):
-        import_benchmark(tmp_path, tmp_path / "out.parquet")
+        import_benchmark(folder, tmp_path / "out.parquet")
 
 
 def test_names_of_files_need_not_be_in_utf_8(tmp_path, capsys):

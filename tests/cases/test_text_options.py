@@ -74,7 +74,7 @@ def test_every_default_lies_in_its_range():
         ("truth build", "--shards", ["0", "-1"]),
         ("truth build", "--shard", ["-1"]),
         ("truth build", "--workers", ["0", "10000"]),
-        ("lab", "--port", ["0", "65536"]),
+        ("lab", "--port", ["-1", "65536"]),
         ("pack folder out.parquet", "--size", ["0", "3", "-1", "100000"]),
     ],
 )

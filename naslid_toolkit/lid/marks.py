@@ -20,6 +20,31 @@ Named = tuple[str, Tensor]
 Restore = Callable[[], object]
 
 
+_guarded: Final[set[int]] = set()  # parameters that somebody watches already
+
+
+@contextmanager
+def watched(network: nn.Module) -> Iterator[None]:
+    """Say that the parameters of a network are watched: measuring them needs no watch of its own.
+
+    The caller holds :data:`MEASURING`.
+    """
+    before = set(_guarded)
+    _guarded.update(map(id, network.parameters()))
+    try:
+        yield
+    finally:
+        _guarded.intersection_update(before)
+
+
+def is_watched(network: nn.Module) -> bool:
+    """Whether all parameters of a network are, and it has some."""
+    if not _guarded:
+        return False
+    found = [id(parameter) in _guarded for parameter in network.parameters()]
+    return bool(found) and all(found)
+
+
 @contextmanager
 def unwritten(network: nn.Module) -> Iterator[None]:
     """Refuse a forward pass that writes into parameters.
@@ -32,6 +57,9 @@ def unwritten(network: nn.Module) -> Iterator[None]:
     ShapeError
         If a parameter was written to; it has changed then.
     """
+    if is_watched(network):
+        yield
+        return
     # Tensors made in inference mode have no version, and refuse to be written to outside it.
     parameters = [(n, p) for n, p in network.named_parameters() if not p.is_inference()]
     versions = [p._version for _, p in parameters]  # noqa: SLF001

@@ -5,19 +5,28 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
+from operator import itemgetter
 from typing import Any, Final, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from naslid_toolkit.lid.marks import Restore, parameter_mementos
+from naslid_toolkit.lid.marks import (
+    MEASURING,
+    Restore,
+    is_watched,
+    parameter_mementos,
+    unwritten,
+    watched,
+)
 
 Item = TypeVar("Item")
 
 _OWN: Final = frozenset({"training", "_parameters", "_buffers", "_modules"})
 _HOOKS: Final = frozenset(nn.Module().__dict__) - _OWN
 _HOOK_DICTS: Final = tuple(k for k, v in vars(nn.Module()).items() if k in _HOOKS and v == {})
+_hook_dicts: Final = itemgetter(*_HOOK_DICTS)
 
 
 class Outside:
@@ -67,6 +76,12 @@ def unchanged_state(network: nn.Module) -> Iterator[Outside]:
         would cost the memory of a second network.
     """
     outside = Outside()
+    if is_watched(network):
+        try:
+            yield outside
+        finally:
+            outside.restore()
+        return
     restores = [restore for module in network.modules() for restore in _mementos(module)]
     restores += parameter_mementos(network)
     try:
@@ -76,6 +91,22 @@ def unchanged_state(network: nn.Module) -> Iterator[Outside]:
             for restore in restores:
                 restore()
         outside.restore()
+
+
+@contextmanager
+def left_unchanged(network: nn.Module) -> Iterator[None]:
+    """Give a network's state back after many measurements of it or of views that share its weights.
+
+    Each of them then saves the look at every module and weight, a fifth of the time for small
+    networks; only the random states are given back after each.
+
+    Raises
+    ------
+    ShapeError
+        If a forward pass writes to a parameter.
+    """
+    with MEASURING, unchanged_state(network), unwritten(network), watched(network):
+        yield
 
 
 def _random_states() -> Restore:
@@ -116,8 +147,10 @@ def _set_attributes(module: nn.Module, before: Mapping[str, object]) -> None:
 
 
 def _hooks(module: nn.Module) -> dict[str, dict[Any, Any]]:
-    own = vars(module)
-    return {name: dict(hooks) for name in _HOOK_DICTS if (hooks := own.get(name))}
+    found = _hook_dicts(vars(module))
+    if not any(found):  # nearly always
+        return {}
+    return {name: dict(hooks) for name, hooks in zip(_HOOK_DICTS, found, strict=True) if hooks}
 
 
 def _set_hooks(module: nn.Module, before: Mapping[str, Mapping[Any, Any]]) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Literal, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
@@ -15,6 +16,7 @@ from naslid_toolkit.lid.estimators import ESTIMATORS
 from naslid_toolkit.lid.likelihood import LIDEstimator
 from naslid_toolkit.lid.measure import measure_distances
 from naslid_toolkit.lid.profile import LayerDistances, LIDProfile
+from naslid_toolkit.lid.unchanged import left_unchanged
 from naslid_toolkit.partition.evidence import EdgeEvidence
 from naslid_toolkit.partition.store import MeasuredEdge, NeighbourStore
 from naslid_toolkit.runtime import OnEvent, WorkDone, generator, ignore_event
@@ -111,7 +113,8 @@ class LIDCriterion:
     ) -> tuple[EdgeEvidence, ...]:
         """Measure the operations of each edge of ``space``; the distances are not kept."""
         plan = self.plan(space, edges, seed=seed)
-        profiles = plan.measure(self.profile, on_event)
+        with left_unchanged(self.supernet):
+            profiles = plan.measure(self.profile, on_event)
         lid = torch.stack([profile.lid for profile in profiles])
         undefined = torch.stack([profile.undefined for profile in profiles])
         return tuple(edge.evidence(profiles[0].layers, lid, undefined) for edge in plan.edges)
@@ -144,7 +147,9 @@ class LIDCriterion:
             up to that rounding.
         """
         plan = self.plan(space, edges, seed=seed)
-        kept = plan.measure(lambda choice: self.distances(choice, dtype=torch.float32), on_event)
+        look = partial(self.distances, dtype=torch.float32)
+        with left_unchanged(self.supernet):
+            kept = plan.measure(look, on_event)
         together = Distances.stack([item.distances for item in kept])
         return NeighbourStore(kept[0].layers, plan.edges, together)
 

@@ -66,11 +66,13 @@ class ProgressDisplay:
         self._started = self._last_line = time.monotonic()
 
     def __enter__(self) -> "ProgressDisplay":
-        self._progress.start()
+        if self._bars:  # else there is nothing to draw, and older versions end with a newline
+            self._progress.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._progress.stop()
+        if self._bars:
+            self._progress.stop()
 
     def say(self, text: str) -> None:
         """Print a line whatever the mode."""

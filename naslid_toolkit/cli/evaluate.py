@@ -167,7 +167,7 @@ def _scores(
             where=chosen_rows(options.rows),
             key=key_of(options.scores, options.key),
             notation=options.notation,
-            known=truth.accuracy.index,
+            known=tuple(map(str, truth.accuracy.index)),
         )
         return table.scores, table.reading
     frame = run.scores.drop(columns=["convolution_count", "parameter_count"], errors="ignore")

@@ -66,6 +66,7 @@ def page(tmp_path):
 @pytest.fixture
 def run(monkeypatch, data, page):
     """Run one of the scripts in this process, on the digits instead of the data's images."""
+    pytest.importorskip("kaleido", reason="figures of the pages need kaleido, of the extra docs")
 
     def here(jobs, _workers):
         missing = [job for job in jobs if not job.done]

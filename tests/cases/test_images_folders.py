@@ -4,6 +4,7 @@ import io
 import os
 
 import numpy as np
+import PIL
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
@@ -357,6 +358,8 @@ def test_every_mode_gives_the_same_white_and_black(folder, mode):
     two[:, 3:] = 255
     image = Image.fromarray(two).convert(mode)
     save(image, folder / "cat" / "x.tif")
+    if mode == "YCbCr" and int(PIL.__version__.partition(".")[0]) < 13:
+        pytest.skip("Pillow before 13 cannot read its own TIFF of this mode")
 
     rows, said = pack(folder)
 

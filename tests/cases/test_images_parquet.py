@@ -221,7 +221,7 @@ def test_bytes_without_a_path_are_images(tmp_path):
     other = write(tmp_path / "y.parquet", {"image": encoded, "label": every(int)})
 
     assert np.array_equal(raw_pixels(path), raw_pixels(other))
-    assert raw_pixels(path)[3, 0, 0, 0] == np.float32(30) / 255
+    assert raw_pixels(path)[3, 0, 0, 0] == np.float32(30 / 255)
 
 
 @pytest.mark.parametrize(

@@ -280,13 +280,21 @@ def read_json_lines(path: Path) -> list[dict[str, Any]]:
     if not path.exists():
         return []
     lines = path.read_bytes().split(_NEWLINE)[:-1]
-    rows = []
-    for number, line in enumerate(lines, start=1):
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise DataError(f"line {number} of {path} is not JSON") from error
-        if not isinstance(row, dict):
-            raise DataError(f"line {number} of {path} is no JSON object")
-        rows.append(row)
-    return rows
+    return [parse_json_line(line, number, path) for number, line in enumerate(lines, start=1)]
+
+
+def parse_json_line(line: bytes, number: int, path: Path) -> dict[str, Any]:
+    """Return the JSON object of one line of a file.
+
+    Raises
+    ------
+    DataError
+        If it is none; names the file and the line.
+    """
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"line {number} of {path} is not JSON") from error
+    if not isinstance(row, dict):
+        raise DataError(f"line {number} of {path} is no JSON object")
+    return row

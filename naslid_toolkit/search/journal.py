@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO, Any, Final
 
 from naslid_toolkit.errors import DataError
-from naslid_toolkit.runtime import open_regular
+from naslid_toolkit.runtime import open_regular, parse_json_line
 
 _NEWLINE: Final = b"\n"
 _LINK: Final = re.compile(rb'(.*), "chain": "([0-9a-f]{16})"\}', re.DOTALL)
@@ -134,13 +134,7 @@ class Journal:
                     f"line {number} of {self.path} is damaged, or one before it is lost"
                 )
             line, chain = link[1] + b"}", link[2].decode()
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise DataError(f"line {number} of {self.path} is not JSON") from error
-        if not isinstance(row, dict):
-            raise DataError(f"line {number} of {self.path} is no JSON object")
-        return row, chain
+        return parse_json_line(line, number, self.path), chain
 
 
 def _linked(before: str, body: bytes) -> str:

@@ -79,8 +79,8 @@ class Donors:
             The events of their training under the new name; empty if no donor has them.
         """
         wanted = content_key(store.config, store.task, chain)
-        for donor, theirs, node, key in self._supernets():
-            if key == wanted and _computes_alike(donor, store):
+        for donor, theirs, node, key in self._supernets(store):
+            if key == wanted:
                 store.copy_weights(donor, node, name)
                 return [_renamed(event, node, name) for event in theirs if _is_of(event, node)]
         return []
@@ -93,8 +93,8 @@ class Donors:
         }
         known = store.load_scores(FEW_SHOT)
         found: dict[str, float] = {}
-        for donor, _, node, key in self._supernets():
-            if key not in own or node == SINGLE or not _computes_alike(donor, store):
+        for donor, _, node, key in self._supernets(store):
+            if key not in own or node == SINGLE:
                 continue
             if donor.config.score != store.config.score:
                 continue
@@ -107,18 +107,22 @@ class Donors:
         store.keep_scores(FEW_SHOT, found)
         return len(found)
 
-    def _supernets(self) -> Iterator[tuple[RunStore, list[dict[str, Any]], str, str]]:
-        """Go through the trained supernets: run, its events, name, key."""
+    def _supernets(
+        self, store: RunStore
+    ) -> Iterator[tuple[RunStore, list[dict[str, Any]], str, str]]:
+        """Go through the trained supernets that a run may take: run, its events, name, key."""
         for folder in self.folders:
             if not (folder / "config.toml").is_file():
                 continue
-            store = RunStore.open(folder)
-            config, task, tree = store.config, store.task, store.load_tree()
-            events = store.event_rows()
+            donor = RunStore.open(folder)
+            if not _computes_alike(donor, store):
+                continue
+            config, task, tree = donor.config, donor.task, donor.load_tree()
+            events = donor.event_rows()
             chains: dict[str, Chain | None] = {n.name: tree.chain(n.name) for n in tree.nodes()}
             for name, chain in {**chains, SINGLE: None}.items():
-                if store.has_weights(name):
-                    yield store, events, name, content_key(config, task, chain)
+                if donor.has_weights(name):
+                    yield donor, events, name, content_key(config, task, chain)
 
 
 def derive_run(source: str | Path, tree: SplitTree, out: str | Path) -> RunStore:

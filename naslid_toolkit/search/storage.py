@@ -119,8 +119,10 @@ class RunStore:
             If they are not.
         """
         known = self.environment
-        if known.get("task") != task.name:
-            raise ConfigError(f"the run in {self.folder} is on {self.task!r}, not on {task.name!r}")
+        if known["task"] != task.name:
+            raise ConfigError(
+                f"the run in {self.folder} is on {known['task']!r}, not on {task.name!r}"
+            )
         before = known.get("fingerprint")
         if before is not None and not same_images(before, image_fingerprint(task)):
             raise ConfigError(
@@ -223,8 +225,9 @@ class RunStore:
         with self.reading(f"profiles/{node}.parquet", "LID profiles"):
             check_columns(frame, PROFILES, "the table")
             found = tuple(EdgeEvidence.from_frame(part) for _, part in frame.groupby("edge"))
+            space = self.config.search_space()
             for item in found:
-                item.check(self.config.search_space())
+                item.check(space)
             return found
 
     def save_neighbours(self, node: str, kept: NeighbourStore) -> None:
@@ -257,8 +260,9 @@ class RunStore:
             with safe_open(path, framework="pt") as handle:
                 description = (handle.metadata() or {})["store"]
             kept = NeighbourStore.restored(load_file(path), description)
+            space = self.config.search_space()
             for edge in kept.edges:
-                edge.check(self.config.search_space())
+                edge.check(space)
             return kept
 
     # -- tables ---------------------------------------------------------------------------
